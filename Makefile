@@ -1,0 +1,145 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`. The rest is for day-to-day work.
+#
+#   setup      what the build needs: the static Rust target; a C compiler for musl only if a C part is in the tree
+#   all        the static rkt binary, and the test programs
+#   run        a small image out of the build's own products, run as a pod
+#   check      formatting, lints, unit tests, black-box tests, the table of floors (no root, under three minutes)
+#   root-test  pods for real, in namespaces of their own (root)
+#   vm-test    cgroup v2 and an initramfs host, in qemu without KVM
+#   test       all of these, the size budget, and a closing line of counts
+#   bench      ratios against crun, bwrap, runc and plain tools, measured side by side
+#   soak       long random runs, SOAK=<seconds>
+#   size       budgets of the default and the smallest build; static; runs in an empty root
+#   install    PREFIX=/usr/local DESTDIR=
+#   clean
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+.DELETE_ON_ERROR:
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+SOAK ?= 600
+
+OUT := $(abspath $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target))
+ARCH := $(shell uname -m)
+MUSL := $(ARCH)-unknown-linux-musl
+GNU := $(ARCH)-unknown-linux-gnu
+# `make setup` writes the triple that it could get.
+TRIPLE = $(or $(file <$(OUT)/triple),$(MUSL))
+# Where only the gnu target can be had, glibc is linked in statically.
+STATIC = $(if $(findstring gnu,$(TRIPLE)),RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static" )$(CARGO)
+BIN = $(OUT)/$(TRIPLE)/release
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+TALLY := $(OUT)/tally
+# What a test needs to know of the build.
+ENV = RKT_BIN=$(BIN)/rkt RKT_PROBE=$(BIN)/probe CARGO_TARGET_DIR=$(OUT) VM_CACHE=$(OUT)/vm
+NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
+
+.PHONY: default setup all rkt programs run fmt lint unit blackbox check root-test vm-test test bench soak size \
+	install clean
+
+default: all
+
+setup: $(OUT)/triple
+
+$(OUT)/triple:
+	@mkdir -p $(OUT)
+	@tests/setup "$(MUSL)" "$(GNU)" >$@.new && mv $@.new $@
+	@echo "building for $$(cat $@)"
+
+# A sub-make, so that TRIPLE is read after setup has written it.
+all: setup
+	@$(MAKE) --no-print-directory rkt programs
+
+rkt:
+	$(STATIC) build --release --target $(TRIPLE) -p rkt
+
+programs:
+	$(STATIC) build --release --target $(TRIPLE) -p rkt-tests --bins
+
+run: all
+	@$(MAKE) --no-print-directory run-pod
+
+.PHONY: run-pod
+run-pod:
+	@mkdir -p $(OUT)/run
+	$(BIN)/mkaci $(OUT)/run/hello.aci example.com/hello $(BIN)/hello
+	$(SUDO) $(BIN)/rkt --dir=$(OUT)/run/data --insecure-options=image run --net=none $(OUT)/run/hello.aci -- world
+	@$(SUDO) $(BIN)/rkt --dir=$(OUT)/run/data gc --grace-period=0s >/dev/null 2>&1
+
+fmt:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+unit:
+ifeq ($(NEXTEST),yes)
+	$(CARGO) nextest run --workspace --lib --bins --no-fail-fast --no-tests=pass
+else
+	$(CARGO) test --workspace --lib --bins --no-fail-fast
+endif
+
+BLACKBOX := --test blackbox --test samples --test floors --test store_faults
+ROOT := --test root --test kill_walk --test old_data
+
+blackbox:
+ifeq ($(NEXTEST),yes)
+	$(ENV) $(CARGO) nextest run -p rkt-tests $(BLACKBOX) --no-fail-fast
+else
+	$(ENV) $(CARGO) test -p rkt-tests $(BLACKBOX) --no-fail-fast
+endif
+
+check: all
+	@rc=0; \
+	tests/suite $(TALLY) fmt $(MAKE) --no-print-directory fmt || rc=1; \
+	tests/suite $(TALLY) lint $(MAKE) --no-print-directory lint || rc=1; \
+	tests/suite $(TALLY) unit $(MAKE) --no-print-directory unit || rc=1; \
+	tests/suite $(TALLY) blackbox $(MAKE) --no-print-directory blackbox || rc=1; \
+	exit $$rc
+
+# One at a time: the tests compare the host's cgroups before and after.
+.PHONY: root-suite
+root-suite:
+ifeq ($(NEXTEST),yes)
+	$(ENV) $(CARGO) nextest run -p rkt-tests $(ROOT) --no-fail-fast --test-threads 1
+else
+	$(ENV) $(CARGO) test -p rkt-tests $(ROOT) --no-fail-fast -- --test-threads=1
+endif
+
+root-test: all
+	@tests/suite $(TALLY) root $(MAKE) --no-print-directory root-suite
+
+vm-test: all
+	@tests/suite $(TALLY) vm $(MAKE) --no-print-directory vm-suite
+
+.PHONY: vm-suite size-suite
+vm-suite:
+	$(ENV) tests/vm/run
+
+size: all
+	@tests/suite $(TALLY) size $(MAKE) --no-print-directory size-suite
+
+size-suite:
+	$(STATIC) build --release --target $(TRIPLE) -p rkt --no-default-features --target-dir $(OUT)/least
+	tests/size $(BIN)/rkt $(OUT)/least/$(TRIPLE)/release/rkt
+
+test: all
+	@rm -rf $(TALLY)
+	@rc=0; for suite in check root-test vm-test size; do \
+		$(MAKE) --no-print-directory $$suite || rc=1; \
+	done; tests/total $(TALLY) || rc=1; exit $$rc
+
+bench: all
+	$(ENV) $(BIN)/bench
+
+soak: all
+	$(ENV) $(BIN)/soak $(SOAK)
+
+install: all
+	install -D -m 0755 $(BIN)/rkt $(DESTDIR)$(PREFIX)/bin/rkt
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,28 @@
+//! A rendered image copied: into a pod that cannot be an overlay, or to where a
+//! user wants it.
+
+use model::{Fault, fault::Result};
+use rustix::fs::{Mode, OFlags};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use store::Tree;
+
+/// Copies to an empty directory.
+pub(crate) fn copy(tree: &Tree, dir: &Path) -> Result<()> {
+    copy_into(tree, open(dir)?.as_fd())
+}
+
+pub(crate) fn copy_into(tree: &Tree, target: BorrowedFd<'_>) -> Result<()> {
+    let [lower] = tree.lowers.as_slice() else {
+        return Err(Fault::unsupported(format!(
+            "image tree {:?} has several layers and cannot be copied",
+            tree.tree_id
+        )));
+    };
+    store::copy::copy_tree(open(lower)?.as_fd(), target)
+}
+
+fn open(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Fault::io("open", path.display(), e))
+}

@@ -1,0 +1,343 @@
+//! `rkt doctor`: what this kernel and host offer, and which way each feature
+//! takes here. Each row comes from a real attempt at the call, not from a
+//! version number, so a filter that answers ENOSYS shows as well.
+
+use crate::env::Env;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use std::os::fd::AsFd;
+use std::path::Path;
+use sys::clone::{Forked, Namespaces};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// The modern way works.
+    Ok,
+    /// Works, by an older way.
+    Fallback,
+    /// Does not work here.
+    Missing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub name: &'static str,
+    pub status: Health,
+    /// What is used here.
+    pub way: String,
+    /// Why it is not the modern way; empty when it is.
+    pub why: String,
+}
+
+pub fn doctor(env: &Env) -> Vec<Row> {
+    let mut rows = vec![kernel(), root(), data_dir(env), overlay(env)];
+    rows.extend([openat2(), clone3(), pidfd(), mount_api(), own_binary()]);
+    rows.extend(cgroups());
+    rows.extend([seccomp(), user_namespaces(), propagation(), groups()]);
+    rows
+}
+
+fn row(name: &'static str, status: Health, way: impl Into<String>, why: impl Into<String>) -> Row {
+    Row {
+        name,
+        status,
+        way: way.into(),
+        why: why.into(),
+    }
+}
+
+/// A call that the kernel knows, whatever it thought of our arguments.
+fn known<T>(result: &Result<T, Errno>) -> bool {
+    !matches!(result, Err(Errno::NOSYS))
+}
+
+fn kernel() -> Row {
+    let uname = rustix::system::uname();
+    let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+    let way = format!("Linux {} {}", text(uname.release()), text(uname.machine()));
+    row("kernel", Health::Ok, way, "")
+}
+
+fn root() -> Row {
+    if rustix::process::geteuid().is_root() {
+        row("privileges", Health::Ok, "root", "")
+    } else {
+        row(
+            "privileges",
+            Health::Missing,
+            "images can be read",
+            "pods need root",
+        )
+    }
+}
+
+fn data_dir(env: &Env) -> Row {
+    let dir = env.dir.display();
+    if !env.dir.exists() {
+        return row(
+            "data directory",
+            Health::Ok,
+            format!("{dir} (not made yet)"),
+            "",
+        );
+    }
+    match rustix::fs::access(&env.dir, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => row("data directory", Health::Ok, dir.to_string(), ""),
+        Err(e) => row("data directory", Health::Missing, dir.to_string(), text(e)),
+    }
+}
+
+fn text(errno: Errno) -> String {
+    model::fault::errno_text(&errno.into())
+}
+
+fn overlay(env: &Env) -> Row {
+    // The data directory may not exist yet: its nearest parent shares the fs.
+    let dir = env
+        .dir
+        .ancestors()
+        .find(|dir| dir.exists())
+        .unwrap_or(Path::new("/"));
+    match crate::overlay::unsupported(dir) {
+        None => row("overlay", Health::Ok, "layers are stacked", ""),
+        Some(why) => row(
+            "overlay",
+            Health::Fallback,
+            "images are copied into each pod",
+            why,
+        ),
+    }
+}
+
+fn openat2() -> Row {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let tried = rustix::fs::openat2(CWD, "/", flags, Mode::empty(), ResolveFlags::IN_ROOT);
+    if known(&tried) {
+        row(
+            "openat2",
+            Health::Ok,
+            "paths are confined by the kernel",
+            "",
+        )
+    } else {
+        row(
+            "openat2",
+            Health::Fallback,
+            "paths are walked step by step",
+            "needs Linux 5.6",
+        )
+    }
+}
+
+/// `/` is no cgroup: a kernel that knows clone3 into a cgroup says so (EBADF)
+/// before it makes a process.
+fn clone3() -> Row {
+    let slash = match rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(slash) => slash,
+        Err(e) => return row("clone3", Health::Missing, "", text(e)),
+    };
+    match sys::clone::fork_into(Namespaces::NONE, Some(slash.as_fd())) {
+        Ok(Forked::Child) => sys::process::exit_now(0),
+        Ok(Forked::Parent(pid)) => {
+            let _reaped = sys::process::wait(pid);
+            row(
+                "clone3",
+                Health::Ok,
+                "processes are born in their namespaces",
+                "",
+            )
+        }
+        Err(e) => match e.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::BADF) => row(
+                "clone3",
+                Health::Ok,
+                "processes are born in their namespaces and cgroup",
+                "",
+            ),
+            Some(Errno::NOSYS | Errno::PERM) => row(
+                "clone3",
+                Health::Fallback,
+                "clone; the cgroup is joined afterwards",
+                "needs Linux 5.3",
+            ),
+            Some(Errno::TOOBIG | Errno::INVAL) => row(
+                "clone3",
+                Health::Fallback,
+                "clone3; the cgroup is joined afterwards",
+                "birth in a cgroup needs Linux 5.7",
+            ),
+            _ => row(
+                "clone3",
+                Health::Fallback,
+                "clone",
+                model::fault::errno_text(&e),
+            ),
+        },
+    }
+}
+
+fn pidfd() -> Row {
+    use rustix::process::{PidfdFlags, getpid, pidfd_open};
+    if known(&pidfd_open(getpid(), PidfdFlags::empty())) {
+        row("pidfd", Health::Ok, "processes are named by fd", "")
+    } else {
+        row(
+            "pidfd",
+            Health::Fallback,
+            "processes are named by pid",
+            "needs Linux 5.3",
+        )
+    }
+}
+
+fn mount_api() -> Row {
+    use rustix::mount::{FsOpenFlags, fsopen};
+    if known(&fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)) {
+        row("mount API", Health::Ok, "fsopen", "")
+    } else {
+        row("mount API", Health::Fallback, "mount", "needs Linux 5.2")
+    }
+}
+
+/// The detached bind takes open_tree and mount_setattr, so this row tells of both.
+fn own_binary() -> Row {
+    use sys::exe::{Way, protected};
+    const NAME: &str = "mount_setattr, own binary";
+    match protected() {
+        Ok((_, Way::DetachedBind)) => {
+            row(NAME, Health::Ok, "run from a detached read-only bind", "")
+        }
+        Ok((_, Way::SealedCopy)) => row(
+            NAME,
+            Health::Fallback,
+            "run from a sealed copy in memory",
+            "open_tree or mount_setattr refused; they need root and Linux 5.12",
+        ),
+        Err(e) => row(NAME, Health::Missing, "", model::fault::errno_text(&e)),
+    }
+}
+
+fn cgroups() -> Vec<Row> {
+    use cgroup::{Mode as CgroupMode, Version};
+    let facts = match cgroup::Facts::probe(cgroup::Controller::ALL.into_iter().collect()) {
+        Ok(facts) => facts,
+        Err(fault) => return vec![row("cgroup", Health::Missing, "", fault.to_string())],
+    };
+    let (status, way, why) = match facts.mode {
+        CgroupMode::V2 => (Health::Ok, "v2", ""),
+        CgroupMode::Hybrid => (Health::Ok, "hybrid: v1 controllers, v2 beside", ""),
+        CgroupMode::V1 => (Health::Fallback, "v1", "no cgroup2 tree is mounted"),
+        CgroupMode::None => (
+            Health::Missing,
+            "",
+            "no cgroup file system is mounted: no limits",
+        ),
+    };
+    let mut rows = vec![row("cgroup", status, way, why)];
+    for tree in facts.v1.iter().chain(&facts.unified) {
+        let names: Vec<&str> = tree.controllers.iter().map(|one| one.name()).collect();
+        let names = if names.is_empty() {
+            "no controllers of ours".into()
+        } else {
+            names.join(", ")
+        };
+        let name = if tree.version == Version::V2 {
+            "cgroup v2"
+        } else {
+            "cgroup v1"
+        };
+        rows.push(row(
+            name,
+            Health::Ok,
+            format!("{names} at {}", tree.place().display()),
+            "",
+        ));
+    }
+    if let Some(unified) = &facts.unified {
+        // The root cgroup alone lacks the file; any child tells.
+        let has_kill = unified.place().join("cgroup.kill").exists()
+            || std::fs::read_dir(&unified.mount).is_ok_and(|entries| {
+                entries
+                    .flatten()
+                    .any(|entry| entry.path().join("cgroup.kill").exists())
+            });
+        rows.push(if has_kill {
+            row("cgroup.kill", Health::Ok, "a cgroup dies at one write", "")
+        } else {
+            row(
+                "cgroup.kill",
+                Health::Fallback,
+                "processes are killed one by one",
+                "no cgroup2 directory here has the file (Linux 5.14), or there is none but the root",
+            )
+        });
+    }
+    rows
+}
+
+fn seccomp() -> Row {
+    let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail");
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if let Ok(actions) = actions {
+        row(
+            "seccomp",
+            Health::Ok,
+            format!("filters ({})", actions.trim()),
+            "",
+        )
+    } else if status.lines().any(|line| line.starts_with("Seccomp:")) {
+        row("seccomp", Health::Ok, "filters", "")
+    } else {
+        row(
+            "seccomp",
+            Health::Missing,
+            "",
+            "kernel without CONFIG_SECCOMP",
+        )
+    }
+}
+
+fn user_namespaces() -> Row {
+    const NAME: &str = "user namespaces";
+    if !Path::new("/proc/self/uid_map").exists() {
+        return row(
+            NAME,
+            Health::Missing,
+            "",
+            "kernel compiled without user namespace support",
+        );
+    }
+    let most = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
+    if most.trim() == "0" {
+        return row(NAME, Health::Missing, "", "user.max_user_namespaces is 0");
+    }
+    row(NAME, Health::Ok, "available", "")
+}
+
+/// Both kinds work; it says who sees which mounts.
+fn propagation() -> Row {
+    let info = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let root = info
+        .lines()
+        .rfind(|line| line.split(' ').nth(4) == Some("/"));
+    let shared = root.is_some_and(|line| {
+        line.split(' ')
+            .skip(6)
+            .take_while(|field| *field != "-")
+            .any(|f| f.starts_with("shared:"))
+    });
+    let way = if shared { "shared" } else { "private" };
+    row("propagation of /", Health::Ok, way, "")
+}
+
+fn groups() -> Row {
+    match crate::group::lookup("rkt") {
+        Some(gid) => row("group rkt", Health::Ok, format!("gid {gid}"), ""),
+        None => row(
+            "group rkt",
+            Health::Fallback,
+            "only root sees images and pods",
+            "not in /etc/group",
+        ),
+    }
+}

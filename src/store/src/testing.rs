@@ -1,0 +1,94 @@
+//! What the tests of this crate share: temporary directories, a reproducible
+//! source of randomness, and a writer of small ACIs.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+use model::ImageId;
+use sha2::{Digest, Sha512};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A directory that goes with the value.
+pub(crate) struct Temp(PathBuf);
+
+impl Temp {
+    pub(crate) fn new() -> Temp {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("rkt-store-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Temp(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        // The standard library's way needs a descriptor per level.
+        let _ = crate::files::remove_tree(rustix::fs::CWD, &self.0);
+    }
+}
+
+/// xorshift64.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).unwrap()
+    }
+}
+
+/// A manifest with the given members after the name.
+pub(crate) fn manifest(name: &str, more: &str) -> String {
+    let comma = if more.is_empty() { "" } else { "," };
+    format!(r#"{{"acKind":"ImageManifest","acVersion":"0.8.11","name":"{name}"{comma}{more}}}"#)
+}
+
+/// The `labels` member with a version.
+pub(crate) fn version(version: &str) -> String {
+    format!(r#""labels":[{{"name":"version","value":"{version}"}}]"#)
+}
+
+/// An uncompressed ACI of a manifest and files. `path/` is a directory, `path ->
+/// target` a symbolic link, anything else a file with that content.
+pub(crate) fn aci(manifest: &str, files: &[(&str, &str)]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |path: &str, kind: tar::EntryType, mode: u32, data: &str, link: &str| {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_mtime(1_000_000_000);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_size(data.len() as u64);
+        if !link.is_empty() {
+            header.set_link_name(link).unwrap();
+        }
+        tar.append_data(&mut header, path, data.as_bytes()).unwrap();
+    };
+    add("manifest", tar::EntryType::Regular, 0o644, manifest, "");
+    add("rootfs", tar::EntryType::Directory, 0o755, "", "");
+    for (path, data) in files {
+        let path = format!("rootfs/{path}");
+        match path.split_once(" -> ") {
+            Some((path, target)) => add(path, tar::EntryType::Symlink, 0o777, "", target),
+            None if path.ends_with('/') => add(&path, tar::EntryType::Directory, 0o755, "", ""),
+            None => add(&path, tar::EntryType::Regular, 0o644, data, ""),
+        }
+    }
+    tar.into_inner().unwrap()
+}
+
+pub(crate) fn id_of(aci: &[u8]) -> ImageId {
+    ImageId::from_digest(&Sha512::digest(aci).into())
+}

@@ -1,0 +1,64 @@
+//! Our own binary, executed again where no one can write it.
+//!
+//! A process that joins a hostile pod must not lead from `/proc/<pid>/exe` to
+//! the file on the host (CVE-2019-5736). So it runs from a read-only bind that
+//! is attached nowhere: 0.04 ms, and the page cache is shared. Where the
+//! kernel has no such thing, from a sealed copy in memory.
+
+use crate::{check_long, mount, process};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+/// How our binary can be protected here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// open_tree + mount_setattr (Linux 5.12).
+    DetachedBind,
+    /// A memfd sealed against writing: a copy in memory.
+    SealedCopy,
+}
+
+/// An fd to execute our own binary from, and how it is protected.
+pub fn protected() -> io::Result<(OwnedFd, Way)> {
+    use rustix::fs::{Mode, OFlags};
+    let own = rustix::fs::open(
+        "/proc/self/exe",
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let bind = mount::clone_tree(own.as_fd(), false)
+        .and_then(|fd| mount::make_read_only(fd.as_fd(), false).map(|()| fd));
+    match bind {
+        Ok(fd) => Ok((fd, Way::DetachedBind)),
+        Err(_) => Ok((sealed_copy()?, Way::SealedCopy)),
+    }
+}
+
+fn sealed_copy() -> io::Result<OwnedFd> {
+    // SAFETY: a NUL-terminated text and plain flags.
+    let fd = check_long(unsafe {
+        libc::syscall(
+            libc::SYS_memfd_create,
+            c"rkt".as_ptr(),
+            libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING,
+        )
+    })?;
+    // SAFETY: the kernel just gave this fd to us alone.
+    let mut copy = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(fd as i32) });
+    let mut own = std::fs::File::open("/proc/self/exe")?;
+    io::copy(&mut own, &mut copy)?;
+    let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+    // SAFETY: no memory is involved.
+    crate::check(unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
+    Ok(copy.into())
+}
+
+/// Executes our own binary with these arguments and this environment; returns
+/// only the reason why it could not.
+pub fn reexec(argv: &[CString], env: &[CString]) -> io::Error {
+    match protected() {
+        Ok((fd, _)) => process::exec_fd(fd.as_fd(), argv, env),
+        Err(err) => err,
+    }
+}

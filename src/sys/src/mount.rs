@@ -1,0 +1,293 @@
+//! Mounts: the classic call, and the newer ones where they do what it cannot.
+
+use crate::{check, check_long, cstring};
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Flags of mount(2), combined with `|`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(libc::c_ulong);
+
+impl Flags {
+    pub const NONE: Flags = Flags(0);
+    pub const RDONLY: Flags = Flags(libc::MS_RDONLY);
+    pub const NOSUID: Flags = Flags(libc::MS_NOSUID);
+    pub const NODEV: Flags = Flags(libc::MS_NODEV);
+    pub const NOEXEC: Flags = Flags(libc::MS_NOEXEC);
+    pub const BIND: Flags = Flags(libc::MS_BIND);
+    pub const REC: Flags = Flags(libc::MS_REC);
+    pub const REMOUNT: Flags = Flags(libc::MS_REMOUNT);
+    pub const MOVE: Flags = Flags(libc::MS_MOVE);
+    pub const SLAVE: Flags = Flags(libc::MS_SLAVE);
+    pub const PRIVATE: Flags = Flags(libc::MS_PRIVATE);
+    pub const STRICTATIME: Flags = Flags(libc::MS_STRICTATIME);
+}
+
+impl std::ops::BitOr for Flags {
+    type Output = Flags;
+    fn bitor(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+}
+
+/// mount(2).
+pub fn mount(
+    source: impl AsRef<OsStr>,
+    target: impl AsRef<OsStr>,
+    fstype: &str,
+    flags: Flags,
+    data: &str,
+) -> io::Result<()> {
+    let (source, target) = (cstring(source)?, cstring(target)?);
+    let (fstype, data) = (cstring(fstype)?, cstring(data)?);
+    // SAFETY: four NUL-terminated texts that live through the call.
+    check(unsafe {
+        libc::mount(
+            source.as_ptr(),
+            target.as_ptr(),
+            fstype.as_ptr(),
+            flags.0,
+            data.as_ptr().cast(),
+        )
+    })
+    .map(drop)
+}
+
+/// A bind mount; `recursive` takes what is mounted below along.
+pub fn bind(
+    source: impl AsRef<OsStr>,
+    target: impl AsRef<OsStr>,
+    recursive: bool,
+) -> io::Result<()> {
+    let flags = if recursive {
+        Flags::BIND | Flags::REC
+    } else {
+        Flags::BIND
+    };
+    mount(source, target, "", flags, "")
+}
+
+/// Changes how mount events travel at and below `target`.
+pub fn propagation(target: impl AsRef<OsStr>, kind: Flags) -> io::Result<()> {
+    mount("", target, "", kind | Flags::REC, "")
+}
+
+/// Detaches `target` and everything below it.
+pub fn detach(target: impl AsRef<OsStr>) -> io::Result<()> {
+    let target = cstring(target)?;
+    // SAFETY: a NUL-terminated text that lives through the call.
+    check(unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) }).map(drop)
+}
+
+/// Makes the mount at the current directory the root of this mount namespace
+/// and leaves the old one behind, detached.
+pub fn pivot_to_cwd() -> io::Result<()> {
+    // SAFETY: two NUL-terminated texts. With "." for both, the old root comes
+    // to lie over the new one, from where it is detached.
+    check_long(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) })?;
+    detach(".")?;
+    chdir("/")
+}
+
+/// The way for a ramfs root, which cannot be pivoted away: the mount at the
+/// current directory is moved over `/`, and everything resolves in it.
+pub fn move_cwd_to_root() -> io::Result<()> {
+    mount(".", "/", "", Flags::MOVE, "")?;
+    // SAFETY: a NUL-terminated text.
+    check(unsafe { libc::chroot(c".".as_ptr()) })?;
+    chdir("/")
+}
+
+pub fn chdir(path: &str) -> io::Result<()> {
+    rustix::process::chdir(path).map_err(Into::into)
+}
+
+/// A bind of the file or directory `fd`, attached nowhere (Linux 5.2).
+pub fn clone_tree(fd: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
+    let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH as u32;
+    if recursive {
+        flags |= libc::AT_RECURSIVE as u32;
+    }
+    // SAFETY: an empty NUL-terminated text and plain numbers.
+    let fd = check_long(unsafe {
+        libc::syscall(libc::SYS_open_tree, fd.as_raw_fd(), c"".as_ptr(), flags)
+    })?;
+    // SAFETY: the kernel just gave this fd to us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+const ATTR_RDONLY: u64 = 1;
+
+/// Makes the mount behind `fd` read-only, with all below it when `recursive`
+/// (Linux 5.12; the classic remount reaches one mount only). It becomes
+/// private as well: what the host mounts below later would be writable.
+pub fn make_read_only(fd: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
+    let attr = MountAttr {
+        set: ATTR_RDONLY,
+        clear: 0,
+        propagation: libc::MS_PRIVATE,
+        userns_fd: 0,
+    };
+    let mut flags = libc::AT_EMPTY_PATH;
+    if recursive {
+        flags |= libc::AT_RECURSIVE;
+    }
+    // SAFETY: pointer and size describe `attr`.
+    check_long(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    })
+    .map(drop)
+}
+
+/// Remounts the bind at `target` read-only, keeping the flags that are locked
+/// on it (nosuid, nodev, noexec).
+pub fn remount_read_only(target: &str) -> io::Result<()> {
+    let stat = rustix::fs::statvfs(target)?;
+    let locked = [
+        (rustix::fs::StatVfsMountFlags::NOSUID, Flags::NOSUID),
+        (rustix::fs::StatVfsMountFlags::NODEV, Flags::NODEV),
+        (rustix::fs::StatVfsMountFlags::NOEXEC, Flags::NOEXEC),
+    ];
+    let mut flags = Flags::REMOUNT | Flags::BIND | Flags::RDONLY;
+    for (bit, flag) in locked {
+        if stat.f_flag.contains(bit) {
+            flags = flags | flag;
+        }
+    }
+    mount("", target, "", flags, "")
+}
+
+/// Binds `source`, `recursive` with all below it, onto `target`, read-only
+/// throughout when asked. Both are fds, so no path is walked a second time.
+///
+/// Before Linux 5.12 by classic binds through `/proc/self/fd`; then each
+/// mount below `source` is remounted on its own.
+pub fn attach(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    recursive: bool,
+    read_only: bool,
+) -> io::Result<()> {
+    let detached = clone_tree(source, recursive).and_then(|tree| {
+        if read_only {
+            make_read_only(std::os::fd::AsFd::as_fd(&tree), recursive)?;
+        }
+        Ok(tree)
+    });
+    match detached {
+        Ok(tree) => move_tree(std::os::fd::AsFd::as_fd(&tree), target),
+        Err(err) if err.raw_os_error() == Some(libc::ENOSYS) => {
+            attach_classic(source, target, recursive, read_only)
+        }
+        Err(err) => Err(err),
+    }
+}
+
+fn move_tree(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+    const FROM_EMPTY_PATH: u32 = 0x4;
+    const TO_EMPTY_PATH: u32 = 0x40;
+    // SAFETY: two empty NUL-terminated texts and plain numbers.
+    check_long(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            target.as_raw_fd(),
+            c"".as_ptr(),
+            FROM_EMPTY_PATH | TO_EMPTY_PATH,
+        )
+    })
+    .map(drop)
+}
+
+fn attach_classic(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    recursive: bool,
+    read_only: bool,
+) -> io::Result<()> {
+    let by_fd = |fd: BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let place = std::fs::read_link(by_fd(target))?;
+    bind(by_fd(source), by_fd(target), recursive)?;
+    if !read_only {
+        return Ok(());
+    }
+    // By its name: the fd is of what lies beneath the new mount.
+    propagation(&place, Flags::PRIVATE)?;
+    let table = std::fs::read_to_string("/proc/self/mountinfo")?;
+    for point in mounts_below(&table, &place.to_string_lossy()) {
+        remount_read_only(&point)?;
+    }
+    Ok(())
+}
+
+/// Mount points at and below `place`, from the text of `/proc/<pid>/mountinfo`
+/// (proc(5)), in its order.
+pub fn mounts_below(table: &str, place: &str) -> Vec<String> {
+    let inside = |point: &str| {
+        point == place
+            || point
+                .strip_prefix(place)
+                .is_some_and(|rest| place == "/" || rest.starts_with('/'))
+    };
+    table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(unescape)
+        .filter(|point| inside(point))
+        .collect()
+}
+
+/// mountinfo writes blank, tab, newline and backslash as `\ooo`.
+fn unescape(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let code = tail
+            .get(..3)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        match code
+            .filter(|_| first == b'\\')
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok())
+        {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[3..];
+            }
+            None => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mounts_below;
+
+    #[test]
+    fn mount_points_are_found_by_component_and_unescaped() {
+        let table = "1 0 8:1 / / rw - ext4 x rw\n2 1 0:1 / /a rw - tmpfs x rw\n\
+                     3 2 0:1 / /a/b\\040c rw - tmpfs x rw\n4 1 0:1 / /ab rw - tmpfs x rw\n";
+        assert_eq!(mounts_below(table, "/a"), ["/a", "/a/b c"]);
+        assert_eq!(mounts_below(table, "/").len(), 4);
+    }
+}

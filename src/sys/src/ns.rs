@@ -1,0 +1,24 @@
+//! Namespaces: leaving the shared ones, joining others'.
+
+use crate::check;
+use crate::clone::Namespaces;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Moves this (single-threaded) process into fresh namespaces.
+pub fn unshare(namespaces: Namespaces) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::unshare(namespaces.0 as libc::c_int) }).map(drop)
+}
+
+/// Joins the namespace behind a `/proc/<pid>/ns/*` fd.
+pub fn set(fd: BorrowedFd<'_>, kind: Namespaces) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::setns(fd.as_raw_fd(), kind.0 as libc::c_int) }).map(drop)
+}
+
+/// Sets the host name of the current uts namespace.
+pub fn set_hostname(name: &str) -> io::Result<()> {
+    // SAFETY: pointer and length describe `name`, which the kernel copies.
+    check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }).map(drop)
+}

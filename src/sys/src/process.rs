@@ -1,0 +1,152 @@
+//! Children and the end of them; exec.
+
+use crate::check;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Exited(i32),
+    Signalled(i32),
+}
+
+/// Reaps one child if any has ended: its pid and how. `None` when none has.
+pub fn reap_any() -> Option<(i32, Ended)> {
+    let mut status = 0;
+    // SAFETY: `status` is a valid place for the result.
+    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::__WALL) };
+    (pid > 0).then(|| (pid, decode(status)))
+}
+
+/// Waits for one child.
+pub fn wait(pid: i32) -> io::Result<Ended> {
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` is a valid place for the result.
+        let result = unsafe { libc::waitpid(pid, &mut status, libc::__WALL) };
+        if result == pid {
+            return Ok(decode(status));
+        }
+        let err = io::Error::last_os_error();
+        if err.kind() != io::ErrorKind::Interrupted {
+            return Err(err);
+        }
+    }
+}
+
+fn decode(status: i32) -> Ended {
+    if libc::WIFEXITED(status) {
+        Ended::Exited(libc::WEXITSTATUS(status))
+    } else {
+        Ended::Signalled(libc::WTERMSIG(status))
+    }
+}
+
+/// Leaves the caller's session keyring behind for an empty one. No error: a
+/// kernel without keyrings has none to leave.
+pub fn fresh_keyring() {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: no name is given, so no memory is involved.
+    unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, 0usize) };
+}
+
+/// Replaces this process; returns only the reason why it could not.
+pub fn exec(path: &CString, argv: &[CString], env: &[CString]) -> io::Error {
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: both arrays end in NULL and point to NUL-terminated texts that
+    // live through the call.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// The same through an fd (execveat with an empty path, Linux 3.19).
+pub fn exec_fd(fd: BorrowedFd<'_>, argv: &[CString], env: &[CString]) -> io::Error {
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: as in `exec`.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            env.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
+}
+
+fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
+    texts
+        .iter()
+        .map(|text| text.as_ptr())
+        .chain([std::ptr::null()])
+        .collect()
+}
+
+/// Ends this process at once: no destructors, no flushing, as a forked child
+/// must.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: ends the process; nothing runs after it.
+    unsafe { libc::_exit(status) }
+}
+
+/// Closes every fd but 0, 1, 2 and `keep`, whoever thinks to own them: for a
+/// process that only has an exec before it. What is merely close-on-exec could
+/// still be walked by a path such as `/proc/self/fd/4/..` (CVE-2024-21626).
+pub fn close_all_but(keep: std::os::fd::OwnedFd) -> io::Result<std::os::fd::OwnedFd> {
+    use std::os::fd::{FromRawFd, IntoRawFd};
+    const FIRST: i32 = 3;
+    let keep = keep.into_raw_fd();
+    if keep != FIRST {
+        // SAFETY: no memory is involved; what stood at 3 is to be closed anyway.
+        check(unsafe { libc::dup3(keep, FIRST, libc::O_CLOEXEC) })?;
+    }
+    // SAFETY: no memory is involved.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, FIRST + 1, u32::MAX, 0) };
+    if result != 0 {
+        // Before Linux 5.9: one by one, as the limit allows them.
+        // SAFETY: closing a number that is not open does nothing.
+        unsafe {
+            for fd in FIRST + 1..open_max() {
+                libc::close(fd);
+            }
+        }
+    }
+    // SAFETY: 3 is open, and everything else that knew it has just been closed.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(FIRST) })
+}
+
+/// The highest fd number that can be open, for kernels without close_range.
+fn open_max() -> i32 {
+    // SAFETY: no memory is involved.
+    match unsafe { libc::sysconf(libc::_SC_OPEN_MAX) } {
+        n if n > 0 => n.min(65_536) as i32,
+        _ => 1024,
+    }
+}
+
+/// Makes `fd` the standard stream `target` (0, 1 or 2), open across exec.
+pub fn become_std(fd: BorrowedFd<'_>, target: i32) -> io::Result<()> {
+    if fd.as_raw_fd() == target {
+        // SAFETY: no memory is involved; clears CLOEXEC, which dup2 would not.
+        return check(unsafe { libc::fcntl(target, libc::F_SETFD, 0) }).map(drop);
+    }
+    // SAFETY: dup2 onto 0, 1 or 2 closes only what stood there.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), target) }).map(drop)
+}
+
+/// Takes over an fd that was inherited under a known number.
+pub fn inherited(number: i32) -> io::Result<std::os::fd::OwnedFd> {
+    use std::os::fd::FromRawFd;
+    if number <= 2 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: no memory is involved; EBADF where nothing is open.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and the environment says that it is meant for us;
+    // nothing else in this process knows its number.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(number) })
+}

@@ -1,0 +1,99 @@
+//! Signals as readable events, and a clean slate for a program to be executed.
+
+use crate::check;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+pub const HUP: i32 = libc::SIGHUP;
+pub const INT: i32 = libc::SIGINT;
+pub const QUIT: i32 = libc::SIGQUIT;
+pub const KILL: i32 = libc::SIGKILL;
+pub const TERM: i32 = libc::SIGTERM;
+pub const CHLD: i32 = libc::SIGCHLD;
+pub const WINCH: i32 = libc::SIGWINCH;
+
+/// A signalfd over signals that are blocked from now on.
+#[derive(Debug)]
+pub struct Signals(OwnedFd);
+
+/// A signal that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    pub signal: i32,
+    /// The sender's pid here; 0 when it lives outside this pid namespace.
+    pub sender: u32,
+}
+
+impl Signals {
+    /// Blocks `signals` and reads them from an fd instead (non-blocking).
+    pub fn take(signals: &[i32]) -> io::Result<Signals> {
+        let set = mask(signals);
+        // SAFETY: `set` is initialised; no old mask is asked for.
+        check(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) })?;
+        // SAFETY: creates an fd from an initialised set.
+        let fd =
+            check(unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
+        // SAFETY: the kernel just gave this fd to us alone.
+        Ok(Signals(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// The next signal, if one is waiting.
+    pub fn next(&self) -> Option<Received> {
+        // SAFETY: signalfd_siginfo is plain data for which zero is valid.
+        let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+        let size = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: pointer and size describe `info`.
+        let read = unsafe { libc::read(self.0.as_raw_fd(), (&raw mut info).cast(), size) };
+        (read == size as isize).then_some(Received {
+            signal: info.ssi_signo as i32,
+            sender: info.ssi_pid,
+        })
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn mask(signals: &[i32]) -> libc::sigset_t {
+    // SAFETY: sigemptyset initialises the set; sigaddset changes it in place
+    // and ignores numbers that are no signals.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in signals {
+            libc::sigaddset(&mut set, *signal);
+        }
+        set
+    }
+}
+
+/// Default dispositions and an empty mask, as a fresh program expects them:
+/// ignored signals (Rust ignores SIGPIPE) would survive exec.
+pub fn reset() {
+    // SAFETY: SIG_DFL installs no code of ours; the set is initialised.
+    unsafe {
+        for signal in 1..=64 {
+            if signal != libc::SIGKILL && signal != libc::SIGSTOP {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+        }
+        let set = mask(&[]);
+        libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+    }
+}
+
+/// Lets `signal` do nothing.
+pub fn ignore(signal: i32) {
+    // SAFETY: SIG_IGN installs no code of ours.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// Sends `signal` to one process (`pid` > 0), a group (< -1) or, for -1, to
+/// every process that the caller may signal.
+pub fn send(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::kill(pid, signal) }).map(drop)
+}

@@ -1,0 +1,285 @@
+//! Between clone and exec: a process of an app on its way into its sandbox.
+//!
+//! Order matters: cgroup first, so that
+//! set-up is accounted; the root next; then identity; the filter last, with
+//! CAP_SYS_ADMIN still held, because exec itself drops what the bounding set
+//! does not hold. A failure goes to the supervisor through a pipe that exec
+//! closes.
+
+pub mod identity;
+pub mod program;
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use cgroup::AppCgroup;
+use model::Fault;
+use rustix::fs::{Mode, OFlags};
+use sys::clone::Namespaces;
+use sys::fs::InRoot;
+use sys::{caps, creds, ns, process, seccomp, signal, tty};
+
+use crate::apply::app_root;
+use crate::plan::AppPlan;
+
+/// What the supervisor reads from the report pipe instead of end-of-file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The sandbox could not be built: rkt failed (254).
+    SetUp(String),
+    /// The app's program cannot be executed: rkt writes 203 for it, and a
+    /// line on stdout.
+    Execute(String),
+    /// Its working directory is not there: 200.
+    Directory(String),
+}
+
+const SET_UP: u8 = b'S';
+const EXECUTE: u8 = b'X';
+const DIRECTORY: u8 = b'D';
+
+impl Failure {
+    /// One write of at most PIPE_BUF bytes: never torn.
+    pub fn send(&self, pipe: BorrowedFd<'_>) {
+        let (tag, text) = match self {
+            Failure::SetUp(text) => (SET_UP, text),
+            Failure::Execute(text) => (EXECUTE, text),
+            Failure::Directory(text) => (DIRECTORY, text),
+        };
+        let mut bytes = vec![tag];
+        bytes.extend(text.bytes().take(4000));
+        // Nobody is left to tell if the supervisor is gone.
+        let _ = rustix::io::write(pipe, &bytes);
+    }
+
+    /// What happened, without where.
+    pub fn text(&self) -> &str {
+        match self {
+            Failure::SetUp(text) | Failure::Execute(text) | Failure::Directory(text) => text,
+        }
+    }
+
+    /// `None` for end-of-file: the program was executed.
+    pub fn receive(bytes: &[u8]) -> Option<Failure> {
+        let (tag, text) = bytes.split_first()?;
+        let text = String::from_utf8_lossy(text).into_owned();
+        Some(match *tag {
+            EXECUTE => Failure::Execute(text),
+            DIRECTORY => Failure::Directory(text),
+            _ => Failure::SetUp(text),
+        })
+    }
+}
+
+/// Standard streams of an app's process.
+#[derive(Debug)]
+pub struct Streams<'a> {
+    pub stdin: BorrowedFd<'a>,
+    pub stdout: BorrowedFd<'a>,
+    pub stderr: BorrowedFd<'a>,
+    /// The streams are this terminal of the pod (`/dev/pts/<n>`): make it the
+    /// controlling one.
+    pub terminal: Option<u32>,
+}
+
+/// What is executed: the app itself, or one of its handlers as root.
+#[derive(Clone, Copy, Debug)]
+pub struct Command<'a> {
+    pub exec: &'a [String],
+    pub as_root: bool,
+    /// Killed when the process that started it ends: nobody waits for it then.
+    pub die_with_parent: bool,
+}
+
+/// Runs in the forked child; ends in the app's program, or in a report.
+pub fn enter_and_execute(
+    app: &AppPlan,
+    command: Command<'_>,
+    group: Option<(&AppCgroup, bool)>,
+    streams: &Streams<'_>,
+    report: OwnedFd,
+) -> ! {
+    let report = match build(app, group, streams) {
+        Ok(()) => report,
+        Err(failure) => give_up(&failure, &report),
+    };
+    confine(app, command, report)
+}
+
+enum Never {}
+
+fn set_up(what: &'static str) -> impl FnOnce(std::io::Error) -> Failure {
+    move |err| Failure::SetUp(Fault::io("cannot set up", what, err).to_string())
+}
+
+fn fault(fault: Fault) -> Failure {
+    Failure::SetUp(fault.to_string())
+}
+
+/// Into the app's cgroup, streams, mounts and session.
+fn build(
+    app: &AppPlan,
+    group: Option<(&AppCgroup, bool)>,
+    streams: &Streams<'_>,
+) -> Result<(), Failure> {
+    signal::reset();
+    // Modes below are meant as written, whatever the user's umask.
+    rustix::process::umask(Mode::empty());
+    rustix::process::setsid().map_err(|err| set_up("a session")(err.into()))?;
+    if let Some((group, born)) = group {
+        group.join(!born).map_err(fault)?;
+    }
+    // The app sees its own cgroup as the root, not the host's path to it.
+    // Before Linux 4.6 there is no such namespace, and nothing is lost.
+    let _ = ns::unshare(Namespaces::CGROUP);
+    for (fd, number) in [(streams.stdin, 0), (streams.stdout, 1), (streams.stderr, 2)] {
+        process::become_std(fd, number).map_err(set_up("standard streams"))?;
+    }
+    app_root::build(app, streams.terminal).map_err(fault)?;
+    if streams.terminal.is_some() {
+        tty::control(rustix::stdio::stdin()).map_err(set_up("the controlling terminal"))?;
+    }
+    Ok(())
+}
+
+/// The part that `enter` shares: this process is in the app's namespaces and
+/// root already, and takes on everything else that bounds the app.
+pub fn confine(app: &AppPlan, command: Command<'_>, report: OwnedFd) -> ! {
+    // From here on paths of the image are walked: nothing of the host and of
+    // the supervisor may be open any more.
+    let report = match process::close_all_but(report) {
+        Ok(report) => report,
+        Err(_) => process::exit_now(254),
+    };
+    match confine_and_execute(app, command) {
+        Ok(never) => match never {},
+        Err(failure) => give_up(&failure, &report),
+    }
+}
+
+fn give_up(failure: &Failure, report: &OwnedFd) -> ! {
+    failure.send(report.as_fd());
+    process::exit_now(203)
+}
+
+fn confine_and_execute(app: &AppPlan, command: Command<'_>) -> Result<Never, Failure> {
+    // Paths that the image chose come next; with this one they could lead into
+    // the supervisor.
+    let held = caps::permitted().map_err(set_up("capabilities"))? & !(1 << caps::SYS_PTRACE);
+    caps::set(held).map_err(set_up("capabilities"))?;
+    let identity = if command.as_root {
+        identity::Identity {
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+        }
+    } else {
+        identity::resolve(app).map_err(fault)?
+    };
+    if let Some(adjustment) = app.oom_score_adj {
+        adjust_oom(adjustment)?;
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    process::fresh_keyring();
+    step_into(&app.working_directory)?;
+    let program = program::find(&command.exec[0], app).map_err(fault)?;
+    let argv = texts(command.exec.iter().cloned()).map_err(fault)?;
+    let env = texts(
+        app.env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}")),
+    )
+    .map_err(fault)?;
+    let path = texts(std::iter::once(program.clone()))
+        .map_err(fault)?
+        .remove(0);
+    // Before the filter is on, which may forbid the report of a failure.
+    rustix::fs::access(program.as_str(), rustix::fs::Access::EXEC_OK)
+        .map_err(|err| not_executed(&program, &err.into()))?;
+
+    caps::bound(app.bounding).map_err(set_up("the capability bounding set"))?;
+    creds::keep_caps().map_err(set_up("capabilities"))?;
+    let mut groups = vec![identity.gid];
+    groups.extend(identity.groups.iter().filter(|gid| **gid != identity.gid));
+    creds::set_groups(identity.gid, &groups).map_err(set_up("groups"))?;
+    creds::set_user(identity.uid).map_err(set_up("the user"))?;
+    if command.die_with_parent {
+        // Not before: the change of user would clear it.
+        creds::die_with_parent(signal::KILL).map_err(set_up("the parent's watch"))?;
+    }
+    let admin = 1 << caps::SYS_ADMIN;
+    let keep = if identity.uid == 0 {
+        app.bounding | admin
+    } else {
+        admin
+    };
+    caps::set(keep & held).map_err(set_up("capabilities"))?;
+    // A program that is not root's could not have loaded the filter itself,
+    // and rkt let it gain nothing by exec either.
+    if app.no_new_privs || (app.seccomp.is_some() && identity.uid != 0) {
+        creds::no_new_privs().map_err(set_up("no-new-privileges"))?;
+    }
+    if let Some(filter) = &app.seccomp {
+        seccomp::load(filter).map_err(set_up("the seccomp filter"))?;
+    }
+    Err(not_executed(&program, &process::exec(&path, &argv, &env)))
+}
+
+/// Steps into the working directory, past no link of procfs: `/proc/1/root`
+/// would lead to the supervisor's view, and this process still could open it.
+pub fn step_into(directory: &str) -> Result<(), Failure> {
+    let fail = |err: std::io::Error| {
+        Failure::Directory(Fault::io("chdir", format!("\"{directory}\""), err).to_string())
+    };
+    let root = InRoot::at("/").map_err(fail)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let there = root.open(directory, flags, Mode::empty()).map_err(fail)?;
+    rustix::process::fchdir(&there).map_err(|err| fail(err.into()))?;
+    // The kernel's own word that it lies below the root.
+    match std::env::current_dir() {
+        Ok(path) if path.is_absolute() => Ok(()),
+        _ => Err(fail(std::io::ErrorKind::NotFound.into())),
+    }
+}
+
+fn not_executed(program: &str, err: &std::io::Error) -> Failure {
+    Failure::Execute(match err.raw_os_error() {
+        Some(errno) if errno == rustix::io::Errno::ACCESS.raw_os_error() => {
+            format!("Error: \"{program}\" is not executable")
+        }
+        _ => format!("Error: Unable to open \"{program}\": {}", capitalised(err)),
+    })
+}
+
+/// rkt's diagnostic prints strerror's own capitals.
+fn capitalised(err: &std::io::Error) -> String {
+    let text = err.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_string()
+}
+
+fn adjust_oom(adjustment: i32) -> Result<(), Failure> {
+    let fail = |err: rustix::io::Errno| {
+        Failure::SetUp(format!(
+            "cannot set the oom score adjustment to {adjustment}: {} (lowering it needs CAP_SYS_RESOURCE)",
+            model::fault::errno_text(&err.into())
+        ))
+    };
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open("/proc/self/oom_score_adj", flags, Mode::empty()).map_err(fail)?;
+    rustix::io::write(&file, adjustment.to_string().as_bytes()).map_err(fail)?;
+    Ok(())
+}
+
+/// Words for exec; a NUL inside one is an error.
+pub fn texts(words: impl Iterator<Item = String>) -> Result<Vec<CString>, Fault> {
+    words
+        .map(|word| {
+            CString::new(word).map_err(|err| {
+                let word = String::from_utf8_lossy(&err.into_vec()).into_owned();
+                Fault::invalid(format!(
+                    "{word:?} has a NUL byte, which no program can be given"
+                ))
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,23 @@
+//! `gc`: takes down what a pod left outside its directory.
+//!
+//! Idempotent, and right after a kill at any point: what is to be undone was
+//! written down before it was done.
+
+use model::{Fault, fault::Result};
+use pod::entry::GcArgs;
+use pod::layout;
+
+pub fn gc(words: &[String]) -> Result<i32> {
+    let args = GcArgs::parse(words)?;
+    match std::fs::read_to_string(layout::CGROUPS) {
+        Ok(record) => {
+            let groups = cgroup::open(&record, &args.uuid)?;
+            // The pod's lock is free, so its processes are gone or going.
+            groups.kill()?;
+            groups.remove()?;
+        }
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => {}
+        Err(err) => return Err(Fault::io("read", layout::CGROUPS, err)),
+    }
+    Ok(0)
+}

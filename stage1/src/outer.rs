@@ -1,0 +1,520 @@
+//! The process that the user started: terminal, signals, output, exit status.
+//!
+//! It builds what needs the host in view (cgroups, the pod's pid file), forks
+//! PID 1 into the pod's namespaces, then follows. The apps' output is read back
+//! from their logs, so that a terminal that does not read never blocks an app.
+
+pub mod screen;
+pub mod sink;
+mod tail;
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use cgroup::{Access, Device, DeviceKind, Devices, Facts, PodCgroup, Request};
+use model::{Fault, fault::Result};
+use pod::entry::{IpcMode, RunArgs};
+use pod::{Status, layout};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{FileType, Mode, OFlags};
+use sys::clone::{Forked, Namespaces, fork_into};
+use sys::process::{self, Ended};
+use sys::signal::{self, Signals};
+use sys::{creds, ns};
+
+use crate::apply::pod_root;
+use crate::load::{self, EtcFiles, Loaded};
+use crate::pid1::{Channel, Growth, Listener, Message, Supervisor, Supplies};
+use crate::plan::{self, Plan, PodSpec, Source, Unconfined};
+use crate::runtime;
+use screen::Screen;
+use sink::Carrier;
+use tail::Tail;
+
+const NOW: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+
+/// What the exit status is when PID 1 was killed: 128 + SIGKILL.
+const PID1_KILLED: i32 = 137;
+/// What rkt's users know for a pod killed from its terminal.
+const KILLED_FROM_TERMINAL: i32 = 1;
+
+/// Runs the pod in the current directory, whose lock the caller holds; the exit
+/// status of `rkt run`.
+pub fn run(args: &RunArgs) -> Result<i32> {
+    let signals = Signals::take(&[
+        signal::CHLD,
+        signal::TERM,
+        signal::INT,
+        signal::HUP,
+        signal::QUIT,
+        signal::WINCH,
+    ])
+    .map_err(|err| Fault::io("cannot read", "signals", err))?;
+    let loaded = load::load()?;
+    let mut plan = decide(args, &loaded)?;
+    for warning in &plan.warnings {
+        crate::say::err(format_args!("stage1: {warning}"));
+    }
+    // What later entry points need to know of this run.
+    load::write(
+        &loaded.dir,
+        layout::RUNTIME_CONFIG,
+        runtime::to_json(args).as_bytes(),
+    )?;
+    let cgroups = make_cgroups(args, &plan, &loaded)?;
+    if !cgroups.devices_confined {
+        plan.forbid_device_nodes();
+    }
+    let status = start(args, plan, loaded, &cgroups).and_then(|outer| outer.follow(signals));
+    if args.detach && matches!(status, Ok(0)) {
+        return Ok(0);
+    }
+    // The pod is over whatever happened, and its processes with it.
+    if let Err(fault) = cgroups.remove() {
+        crate::say::err(format_args!(
+            "stage1: warning: {fault} (rkt gc tries again)"
+        ));
+    }
+    status
+}
+
+/// Decides the pod's sandbox from what stage0 asked for.
+pub fn decide(args: &RunArgs, loaded: &Loaded) -> Result<Plan> {
+    let host_network = match args.net.as_str() {
+        "host" => true,
+        "none" => false,
+        other => {
+            return Err(Fault::unsupported(format!(
+                "network \"{other}\" is not available in this build"
+            ))
+            .hint("run with --net=none or --net=host"));
+        }
+    };
+    if args.private_users.is_some() {
+        return Err(Fault::unsupported(
+            "user namespaces are not available in this build",
+        ));
+    }
+    plan::plan(&PodSpec {
+        uuid: &args.uuid,
+        manifest: &loaded.manifest,
+        apps: &loaded.apps,
+        unconfined: Unconfined {
+            capabilities: args.disable_capabilities,
+            paths: args.disable_paths,
+            seccomp: args.disable_seccomp,
+        },
+        hostname: args.hostname.as_deref(),
+        host_network,
+        host_ipc: args.ipc == Some(IpcMode::Parent),
+        interactive: args.interactive,
+    })
+}
+
+fn make_cgroups(args: &RunArgs, plan: &Plan, loaded: &Loaded) -> Result<PodCgroup> {
+    let mut devices = Devices::default();
+    for volume in &plan.volumes {
+        if let Source::Host(path) = &volume.source {
+            allow_node(&mut devices, path);
+        }
+    }
+    let apps: Vec<_> = plan
+        .apps
+        .iter()
+        .map(|app| (app.name.clone(), app.limits.clone()))
+        .collect();
+    let request = Request {
+        uuid: &args.uuid,
+        apps: &apps,
+        devices: &devices,
+        grows: args.mutable,
+    };
+    let groups = cgroup::Plan::of(&Facts::probe(request.needs())?, &request)?;
+    // Before the first effect: gc undoes what a kill leaves.
+    load::write(&loaded.dir, layout::CGROUPS, groups.record().as_bytes())?;
+    let made = groups.create()?;
+    if args.debug {
+        for note in &made.notes {
+            crate::say::err(format_args!("stage1: {note}"));
+        }
+    }
+    Ok(made)
+}
+
+/// A volume that is a device node is of use only if the device may be used.
+/// Only nodes below `/dev` count: one anywhere else may have been made by an
+/// app that was given the directory as a volume.
+fn allow_node(devices: &mut Devices, path: &str) {
+    let real = std::fs::canonicalize(path)
+        .ok()
+        .filter(|real| real.starts_with("/dev"));
+    let Some(Ok(stat)) = real.map(|real| rustix::fs::stat(&real)) else {
+        return;
+    };
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::CharacterDevice => DeviceKind::Char,
+        FileType::BlockDevice => DeviceKind::Block,
+        _ => return,
+    };
+    let (major, minor) = (
+        rustix::fs::major(stat.st_rdev),
+        rustix::fs::minor(stat.st_rdev),
+    );
+    devices.allow(Device {
+        kind,
+        major: Some(major),
+        minor: Some(minor),
+        access: Access::ALL,
+    });
+}
+
+/// The outer process' side of a started pod.
+struct Outer {
+    pid1: i32,
+    channel: Channel,
+    tail: Option<Tail>,
+    carriers: Vec<Carrier>,
+    detach: bool,
+    uuid: String,
+    /// The user asked for the pod's end, so many times.
+    asked: u32,
+    ready: bool,
+    listening: bool,
+}
+
+/// Forks; what only PID 1 needs is gone from this process afterwards.
+fn start(args: &RunArgs, plan: Plan, loaded: Loaded, cgroups: &PodCgroup) -> Result<Outer> {
+    let io = |what: &'static str| move |err: std::io::Error| Fault::io("cannot set up", what, err);
+    let etc = load::etc_files(loaded.dir.as_fd(), args, &plan.hostname)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|err| Fault::io("open", "/dev/null", err))?;
+    let (inside, channel) = Channel::pair().map_err(io("a socket pair"))?;
+    let terminal = plan.interactive && sys::tty::is_terminal(rustix::stdio::stdin());
+    let (streams, carriers) = match plan.interactive && !terminal {
+        true => sink::own_streams().map(|(streams, carriers)| (Some(streams), carriers))?,
+        false => (None, Vec::new()),
+    };
+    let logs = if plan.interactive {
+        None
+    } else {
+        Some(open_logs(&loaded)?)
+    };
+    let tail = match &logs {
+        Some(logs) if !args.detach => Some(Tail::new(logs, &plan)?),
+        _ => None,
+    };
+    let groups = plan
+        .apps
+        .iter()
+        .map(|app| cgroups.app(&app.name))
+        .collect::<Result<Vec<_>>>()?;
+    let supplies = Supplies {
+        groups,
+        status: Status::create(&loaded.dir)?,
+        logs,
+        null,
+        streams,
+        terminal,
+        window: rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok(),
+        channel: inside,
+        control: Some(Listener::bind(loaded.dir.as_fd())?),
+        detached: args.detach,
+    };
+    let mut namespaces = Namespaces::MOUNT.and(Namespaces::PID).and(Namespaces::UTS);
+    if !plan.host_ipc {
+        namespaces = namespaces.and(Namespaces::IPC);
+    }
+    if !plan.host_network {
+        crate::say::err(format_args!(
+            "networking: networking namespace with loopback only"
+        ));
+        namespaces = namespaces.and(Namespaces::NET);
+    }
+    let supervisor = cgroups.supervisor()?;
+    let forked = supervisor
+        .born_into()
+        .and_then(|dir| fork_into(namespaces, Some(dir)).ok())
+        .map_or_else(|| fork_into(namespaces, None), Ok)
+        .map_err(io("the pod's namespaces"))?;
+    match forked {
+        Forked::Child => {
+            drop(channel);
+            process::exit_now(pid1(plan, &etc, supplies, args, cgroups))
+        }
+        Forked::Parent(pid) => {
+            // Only PID 1 answers to these.
+            drop(supplies);
+            load::write(&loaded.dir, layout::PID, format!("{pid}\n").as_bytes())?;
+            let uuid = args.uuid.as_str().to_string();
+            Ok(Outer {
+                pid1: pid,
+                channel,
+                tail,
+                carriers,
+                detach: args.detach,
+                uuid,
+                asked: 0,
+                ready: false,
+                listening: true,
+            })
+        }
+    }
+}
+
+/// Life of the child: the pod's namespaces are new, nothing is built yet.
+fn pid1(
+    plan: Plan,
+    etc: &EtcFiles,
+    supplies: Supplies,
+    args: &RunArgs,
+    cgroups: &PodCgroup,
+) -> i32 {
+    let broken = |channel: &Channel, fault: &Fault| {
+        channel.send(&Message::Broken(&fault.to_string()));
+        254
+    };
+    if let Err(fault) = settle_in(&plan, etc, &supplies, args.mutable) {
+        return broken(&supplies.channel, &fault);
+    }
+    let growth = args.mutable.then_some(Growth { args, cgroups });
+    match Supervisor::new(plan, supplies, growth) {
+        Ok(supervisor) => supervisor.run(),
+        Err((supplies, fault)) => broken(&supplies.channel, &fault),
+    }
+}
+
+fn settle_in(plan: &Plan, etc: &EtcFiles, supplies: &Supplies, mutable: bool) -> Result<()> {
+    let io = |what: &'static str| move |err: std::io::Error| Fault::io("cannot set up", what, err);
+    // Away from the user's terminal: its ^C goes to the outer process only.
+    rustix::process::setsid().map_err(|err| io("a session")(err.into()))?;
+    rustix::process::umask(Mode::empty());
+    creds::set_name(c"rkt-pod").map_err(io("the process name"))?;
+    for number in 0..3 {
+        process::become_std(supplies.null.as_fd(), number).map_err(io("standard streams"))?;
+    }
+    ns::set_hostname(&plan.hostname).map_err(|err| {
+        Fault::io(
+            "cannot set the host name",
+            format!("\"{}\"", plan.hostname),
+            err,
+        )
+    })?;
+    if !plan.host_network {
+        sys::net::loopback_up().map_err(io("the loopback device"))?;
+    }
+    pod_root::build(plan, etc, mutable)?;
+    // Not dumpable, and without what building sandboxes does not need.
+    let held = sys::caps::permitted().map_err(io("capabilities"))?;
+    sys::caps::set(held & plan::caps::CapSet::SUPERVISOR.bits()).map_err(io("capabilities"))
+}
+
+impl Outer {
+    /// Stays until the pod is over, or (detached) up.
+    fn follow(mut self, signals: Signals) -> Result<i32> {
+        let mut screen: Option<Screen> = None;
+        let mut buffer = [0; crate::pid1::MAX_MESSAGE];
+        loop {
+            let (mut on_channel, mut on_signals) = (false, false);
+            {
+                let mut fds = vec![PollFd::new(&signals, PollFlags::IN)];
+                // After its end only SIGCHLD is news.
+                if self.listening {
+                    fds.push(PollFd::new(&self.channel, PollFlags::IN));
+                }
+                if let Some(screen) = &screen {
+                    screen.poll_fds(&mut fds);
+                }
+                for carrier in &self.carriers {
+                    carrier.poll_fds(&mut fds);
+                }
+                let mut timeout = None;
+                if let Some(tail) = &self.tail {
+                    match tail.waits_for() {
+                        Some(stdout) => fds.push(PollFd::new(stdout, PollFlags::OUT)),
+                        None if tail.is_behind() => timeout = Some(&NOW),
+                        None => {}
+                    }
+                }
+                if rustix::event::poll(&mut fds, timeout).is_ok() {
+                    on_signals = !fds[0].revents().is_empty();
+                    on_channel = self.listening && !fds[1].revents().is_empty();
+                }
+            }
+            if on_channel {
+                loop {
+                    match self.channel.receive(&mut buffer) {
+                        Ok(Some((Message::Terminal, Some(master)))) => {
+                            screen = Some(Screen::take(master)?)
+                        }
+                        Ok(Some((message, _))) => self.hear(&message),
+                        Ok(None) => {
+                            self.listening = false;
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                if self.detach && self.ready {
+                    crate::say::out(format_args!("{}", self.uuid));
+                    return Ok(0);
+                }
+            }
+            if let Some(tail) = self.tail.as_mut().filter(|tail| tail.is_behind()) {
+                tail.write();
+                tail.read();
+            }
+            for carrier in &mut self.carriers {
+                carrier.carry();
+            }
+            if let Some(screen) = &mut screen
+                && screen.relay() == screen::Wish::Kill
+            {
+                self.kill();
+                screen.restore();
+                crate::say::err(format_args!(
+                    "Container rkt-{} terminated by signal KILL.",
+                    self.uuid
+                ));
+                process::wait(self.pid1).map_err(|err| Fault::io("wait for", "the pod", err))?;
+                return Ok(KILLED_FROM_TERMINAL);
+            }
+            if on_signals {
+                while let Some(received) = signals.next() {
+                    match received.signal {
+                        signal::CHLD => {
+                            if let Some(ended) = self.reap() {
+                                if let Some(screen) = &mut screen {
+                                    screen.drain();
+                                }
+                                return Ok(self.end(ended, &signals));
+                            }
+                        }
+                        signal::WINCH => {
+                            if let Some(screen) = &screen {
+                                screen.resize();
+                            }
+                        }
+                        _ => self.ask_to_stop(),
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, message: &Message<'_>) {
+        match message {
+            Message::Output => self.show(),
+            Message::Ready => self.ready = true,
+            // Text of the image's making is shown, not obeyed by the terminal.
+            Message::Broken(text) | Message::Complaint(text) => {
+                crate::say::err(format_args!("stage1: {}", printable(text)));
+            }
+            // On stdout, as rkt 1.30 has it, unless that is for the UUID.
+            Message::Diagnostic(text) if self.detach => {
+                crate::say::err(format_args!("{}", printable(text)))
+            }
+            Message::Diagnostic(text) => crate::say::out(format_args!("{}", printable(text))),
+            Message::Started(app, pid) => {
+                if let Some(tail) = &mut self.tail {
+                    tail.started(*app, *pid);
+                }
+            }
+            Message::Terminal => {}
+        }
+    }
+
+    fn show(&mut self) {
+        if let Some(tail) = &mut self.tail {
+            tail.read();
+            tail.write();
+        }
+    }
+
+    /// The last lines of a pod that is over, as long as somebody wants them.
+    fn show_rest(&mut self, signals: &Signals) {
+        self.show();
+        while let Some(tail) = self.tail.as_mut().filter(|tail| tail.is_behind()) {
+            if let Some(stdout) = tail.waits_for() {
+                let mut fds = [
+                    PollFd::new(signals, PollFlags::IN),
+                    PollFd::new(stdout, PollFlags::OUT),
+                ];
+                let _ = rustix::event::poll(&mut fds, None);
+                while let Some(received) = signals.next() {
+                    if ![signal::CHLD, signal::WINCH].contains(&received.signal) {
+                        return;
+                    }
+                }
+            }
+            tail.write();
+            tail.read();
+        }
+    }
+
+    fn reap(&mut self) -> Option<Ended> {
+        while let Some((pid, ended)) = process::reap_any() {
+            if pid == self.pid1 {
+                return Some(ended);
+            }
+        }
+        None
+    }
+
+    fn end(&mut self, ended: Ended, signals: &Signals) -> i32 {
+        let mut buffer = [0; crate::pid1::MAX_MESSAGE];
+        while let Ok(Some((message, _))) = self.channel.receive(&mut buffer) {
+            self.hear(&message);
+        }
+        self.show_rest(signals);
+        for carrier in &mut self.carriers {
+            carrier.finish();
+        }
+        match ended {
+            Ended::Exited(status) => status,
+            Ended::Signalled(_) => PID1_KILLED,
+        }
+    }
+
+    /// The first time in order, the second time at once.
+    fn ask_to_stop(&mut self) {
+        self.asked += 1;
+        if self.asked == 1 {
+            // Not by a signal: the pod's processes could drown it in theirs.
+            self.channel.ask_to_stop();
+        } else {
+            self.kill();
+        }
+    }
+
+    fn kill(&self) {
+        let _ = signal::send(self.pid1, signal::KILL);
+    }
+}
+
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
+}
+
+fn open_logs(loaded: &Loaded) -> Result<OwnedFd> {
+    let fail = |err| Fault::io("open", layout::LOG, err);
+    match rustix::fs::mkdirat(
+        &loaded.dir,
+        layout::LOG,
+        Mode::from_raw_mode(layout::DIR_MODE),
+    ) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(err) => return Err(Fault::io("mkdir", layout::LOG, err)),
+    }
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(&loaded.dir, layout::LOG, flags, Mode::empty()).map_err(fail)
+}

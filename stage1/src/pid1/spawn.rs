@@ -1,0 +1,160 @@
+//! One process of an app: streams, a report pipe, the fork, and on into
+//! `child`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use model::Fault;
+use pod::log::Stream;
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use sys::clone::{Forked, Namespaces, fork_into};
+
+use super::Supplies;
+use super::machine::{AppId, Stage};
+use super::output::Output;
+use crate::child::{self, Command, Streams};
+use crate::plan::{AppPlan, Handler};
+
+/// Forks into a mount namespace of its own; the pid, and the pipe that tells
+/// how far it came.
+pub fn spawn(
+    plan: &AppPlan,
+    app: AppId,
+    stage: Stage,
+    supplies: &Supplies,
+    output: Option<&mut Output>,
+) -> Result<(i32, OwnedFd), Fault> {
+    let command = command(plan, stage).ok_or_else(|| {
+        Fault::invalid(format!("app \"{}\" has no such event handler", plan.name))
+    })?;
+    let fail = |err| Fault::io("cannot start app", format!("\"{}\"", plan.name), err);
+    let (report, reporter) =
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|err| fail(err.into()))?;
+    let owned = Owned::make(supplies, output)?;
+    let streams = owned.streams(supplies);
+    let group = supplies.groups.get(app).filter(|group| !group.is_none());
+
+    // Born in its cgroup where the kernel can do that (v2, Linux 5.7).
+    let born_into = group.and_then(|group| group.born_into());
+    let (forked, born) = match born_into.map(|dir| fork_into(Namespaces::MOUNT, Some(dir))) {
+        Some(Ok(forked)) => (forked, true),
+        _ => (fork_into(Namespaces::MOUNT, None).map_err(fail)?, false),
+    };
+    match forked {
+        Forked::Parent(pid) => Ok((pid, report)),
+        Forked::Child => {
+            drop(report);
+            child::enter_and_execute(
+                plan,
+                command,
+                group.map(|group| (group, born)),
+                &streams,
+                reporter,
+            )
+        }
+    }
+}
+
+fn command(plan: &AppPlan, stage: Stage) -> Option<Command<'_>> {
+    match stage {
+        Stage::Main => Some(Command {
+            exec: &plan.exec,
+            as_root: false,
+            die_with_parent: false,
+        }),
+        Stage::PreStart => plan.pre_start.as_ref().map(as_root),
+        Stage::PostStop => plan.post_stop.as_ref().map(as_root),
+    }
+}
+
+fn as_root(handler: &Handler) -> Command<'_> {
+    Command {
+        exec: &handler.exec,
+        as_root: true,
+        die_with_parent: false,
+    }
+}
+
+/// Ends of pipes and terminals that this process closes after the fork.
+enum Owned {
+    Pipes(OwnedFd, OwnedFd),
+    Terminal(OwnedFd, u32),
+    Inherited,
+}
+
+impl Owned {
+    fn make(supplies: &Supplies, output: Option<&mut Output>) -> Result<Owned, Fault> {
+        if supplies.terminal {
+            let (master, slave, number) = sys::tty::open_pair("/dev/pts/ptmx", "/dev/pts")
+                .map_err(|err| Fault::io("cannot open", "a terminal for the app", err))?;
+            if let Some(window) = supplies.window {
+                // A terminal without a size is still a terminal.
+                let _ = rustix::termios::tcsetwinsize(&master, window);
+            }
+            supplies
+                .channel
+                .send_terminal(master.as_fd())
+                .map_err(|err| Fault::io("cannot pass on", "the app's terminal", err))?;
+            return Ok(Owned::Terminal(slave, number));
+        }
+        match output {
+            Some(output) => Ok(Owned::Pipes(
+                output.pipe(Stream::Stdout)?,
+                output.pipe(Stream::Stderr)?,
+            )),
+            None => Ok(Owned::Inherited),
+        }
+    }
+
+    fn streams<'a>(&'a self, supplies: &'a Supplies) -> Streams<'a> {
+        let null = supplies.null.as_fd();
+        match self {
+            Owned::Pipes(stdout, stderr) => Streams {
+                stdin: null,
+                stdout: stdout.as_fd(),
+                stderr: stderr.as_fd(),
+                terminal: None,
+            },
+            Owned::Terminal(slave, number) => {
+                let slave = slave.as_fd();
+                Streams {
+                    stdin: slave,
+                    stdout: slave,
+                    stderr: slave,
+                    terminal: Some(*number),
+                }
+            }
+            Owned::Inherited => match &supplies.streams {
+                Some([stdin, stdout, stderr]) => Streams {
+                    stdin: stdin.as_fd(),
+                    stdout: stdout.as_fd(),
+                    stderr: stderr.as_fd(),
+                    terminal: None,
+                },
+                None => Streams {
+                    stdin: null,
+                    stdout: null,
+                    stderr: null,
+                    terminal: None,
+                },
+            },
+        }
+    }
+}
+
+/// The report pipe was closed by exec, with nothing written to it.
+pub fn at_end(report: BorrowedFd<'_>) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec};
+    let mut fds = [PollFd::from_borrowed_fd(report, PollFlags::IN)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    match rustix::event::poll(&mut fds, Some(&now)) {
+        Ok(0) | Err(Errno::INTR) => false,
+        _ => {
+            let events = fds[0].revents();
+            events.contains(PollFlags::HUP) && !events.contains(PollFlags::IN)
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! One app of the plan: what is executed, as whom, behind which borders.
+
+use cgroup::Limits;
+use model::isolator::Known;
+use model::{Fault, RuntimeApp};
+use pod::rootfs::Rootfs;
+use sys::seccomp::Insn;
+
+use super::{AppSpec, PodSpec, VolumeMount, caps, env, seccomp, volumes};
+
+/// A command that runs before or after the app, in its root, as root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handler {
+    pub exec: Vec<String>,
+}
+
+#[derive(Debug)]
+pub struct AppPlan {
+    pub name: String,
+    pub exec: Vec<String>,
+    pub user: String,
+    pub group: String,
+    /// A docker image whose group is unknown but equals the user: gid = uid.
+    pub group_may_equal_user: bool,
+    pub supplementary_gids: Vec<u32>,
+    pub working_directory: String,
+    pub env: Vec<(String, String)>,
+    pub rootfs: Rootfs,
+    pub read_only_rootfs: bool,
+    pub mounts: Vec<VolumeMount>,
+    pub protect_paths: bool,
+    pub bounding: u64,
+    pub seccomp: Option<Vec<Insn>>,
+    pub no_new_privs: bool,
+    pub oom_score_adj: Option<i32>,
+    pub limits: Limits,
+    pub pre_start: Option<Handler>,
+    pub post_stop: Option<Handler>,
+}
+
+pub(super) fn plan(
+    pod: &PodSpec<'_>,
+    runtime: &RuntimeApp,
+    spec: &AppSpec,
+    planner: &mut volumes::Planner<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<AppPlan, Fault> {
+    let name = runtime.name.as_str().to_string();
+    let number = pod
+        .manifest
+        .apps
+        .iter()
+        .position(|other| other.name == runtime.name)
+        .unwrap_or(0);
+    let app = runtime
+        .app
+        .as_ref()
+        .or(spec.image.app.as_ref())
+        .ok_or_else(|| {
+            Fault::invalid(format!(
+                "app \"{name}\" has no app section in its manifests"
+            ))
+        })?;
+    if app.exec.is_empty() {
+        let image = spec.image.name.as_str();
+        return Err(Fault::invalid(format!(
+            "image \"{image}\" has an empty \"exec\" (try --exec=BINARY)"
+        )));
+    }
+    for isolator in &app.isolators {
+        match isolator.known {
+            Known::Unknown | Known::Throttle { .. } | Known::SelinuxContext { .. } => warnings
+                .push(format!(
+                    "warning: app \"{name}\": isolator \"{}\" is not enforced here",
+                    isolator.name.as_str()
+                )),
+            // A named profile that is not there must refuse the run (appc, "apparmor-profile").
+            Known::AppArmorProfile(ref profile) => {
+                return Err(Fault::unsupported(format!(
+                    "app \"{name}\": AppArmor profile \"{profile}\" cannot be applied by this build"
+                ))
+                .hint("remove the isolator os/linux/apparmor-profile from the manifest"));
+            }
+            _ => {}
+        }
+    }
+    let bounding = if pod.unconfined.capabilities {
+        caps::CapSet::ALL
+    } else {
+        caps::effective(&app.isolators)?
+    };
+    let dangerous = caps::CapSet::DANGEROUS.names_in(&bounding);
+    if !pod.unconfined.capabilities && !dangerous.is_empty() {
+        warnings.push(format!(
+            "warning: app \"{name}\" is given {dangerous}, with which it can take over the host"
+        ));
+    }
+    let seccomp = if pod.unconfined.seccomp {
+        None
+    } else {
+        seccomp::filter(&app.isolators, &bounding)?
+    };
+    let mounts = planner.mounts_of(number, &runtime.name, app, &runtime.mounts, spec, warnings)?;
+    let handler = |event| {
+        app.event_handlers
+            .iter()
+            .find(|handler| handler.event == event)
+            .filter(|handler| !handler.exec.is_empty())
+            .map(|handler| Handler {
+                exec: handler.exec.clone(),
+            })
+    };
+    Ok(AppPlan {
+        env: env::environment(app, &name, pod.interactive),
+        read_only_rootfs: runtime.read_only_rootfs,
+        mounts,
+        protect_paths: !pod.unconfined.paths,
+        bounding: bounding.bits(),
+        seccomp,
+        no_new_privs: app
+            .isolators
+            .iter()
+            .any(|i| i.known == Known::NoNewPrivileges(true)),
+        oom_score_adj: app.isolators.iter().rev().find_map(|i| match i.known {
+            Known::OomScoreAdj(value) => Some(value),
+            _ => None,
+        }),
+        limits: Limits::of(&app.isolators)?,
+        pre_start: handler(model::app::Event::PreStart),
+        post_stop: handler(model::app::Event::PostStop),
+        ..unconfined(&name, app, spec)
+    })
+}
+
+/// The plan of an app that nothing bounds but its root (fly).
+pub fn unconfined(name: &str, app: &model::App, spec: &AppSpec) -> AppPlan {
+    let from_docker = spec.image.annotation("appc.io/docker/repository").is_some();
+    AppPlan {
+        name: name.to_string(),
+        exec: app.exec.clone(),
+        user: app.user.clone(),
+        group: app.group.clone(),
+        group_may_equal_user: from_docker && app.user == app.group,
+        supplementary_gids: app.supplementary_gids.clone(),
+        working_directory: match app.working_directory.as_str() {
+            "" => "/".to_string(),
+            directory => directory.to_string(),
+        },
+        env: env::plain(app),
+        rootfs: spec.rootfs.clone(),
+        read_only_rootfs: false,
+        mounts: Vec::new(),
+        protect_paths: false,
+        bounding: caps::CapSet::ALL.bits(),
+        seccomp: None,
+        no_new_privs: false,
+        oom_score_adj: None,
+        limits: Limits::default(),
+        pre_start: None,
+        post_stop: None,
+    }
+}

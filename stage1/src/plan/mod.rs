@@ -1,0 +1,107 @@
+//! What sandbox, decided as data from the pod's manifest: no system call here.
+//!
+//! `PodSpec` (what stage0 wrote) in, `Plan` out. Whoever applies the plan has
+//! nothing left to decide.
+
+mod app;
+pub mod caps;
+mod env;
+pub mod paths;
+pub mod seccomp;
+mod seccomp_names;
+mod volumes;
+
+use model::{Fault, ImageManifest, PodManifest};
+use pod::rootfs::Rootfs;
+
+pub use app::{AppPlan, Handler, unconfined};
+pub use volumes::{Source, VolumeMount, VolumePlan};
+
+/// Which restrictions the user switched off (`--insecure-options`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unconfined {
+    pub capabilities: bool,
+    pub paths: bool,
+    pub seccomp: bool,
+}
+
+/// What stage0 prepared of one app.
+#[derive(Debug)]
+pub struct AppSpec {
+    pub image: ImageManifest,
+    pub rootfs: Rootfs,
+}
+
+/// What the plan is made from.
+#[derive(Debug)]
+pub struct PodSpec<'a> {
+    pub uuid: &'a model::PodUuid,
+    pub manifest: &'a PodManifest,
+    /// As many as the manifest has apps, in its order.
+    pub apps: &'a [AppSpec],
+    pub unconfined: Unconfined,
+    pub hostname: Option<&'a str>,
+    pub host_network: bool,
+    pub host_ipc: bool,
+    pub interactive: bool,
+}
+
+/// The sandbox of a pod.
+#[derive(Debug)]
+pub struct Plan {
+    pub hostname: String,
+    pub host_network: bool,
+    pub host_ipc: bool,
+    pub interactive: bool,
+    pub volumes: Vec<VolumePlan>,
+    pub apps: Vec<AppPlan>,
+    /// For the user, on stderr.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// For a host that cannot confine devices: whoever could make a node of a
+    /// disk could open it, so nobody may make one.
+    pub fn forbid_device_nodes(&mut self) {
+        const MKNOD: u64 = 1 << 27;
+        for app in &mut self.apps {
+            app.bounding &= !MKNOD;
+        }
+    }
+}
+
+/// A hostname goes into `/etc/hosts`: a newline in it would be a line of its own.
+fn check_hostname(hostname: &str) -> Result<(), Fault> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if hostname.len() <= 64 && hostname.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(
+        Fault::invalid(format!("hostname {hostname:?} is not valid"))
+            .hint("use at most 64 letters, digits, dots, dashes and underscores"),
+    )
+}
+
+/// Decides the whole sandbox.
+pub fn plan(spec: &PodSpec<'_>) -> Result<Plan, Fault> {
+    if let Some(hostname) = spec.hostname {
+        check_hostname(hostname)?;
+    }
+    let mut warnings = Vec::new();
+    let mut volumes = volumes::Planner::new(spec.manifest)?;
+    let mut apps = Vec::with_capacity(spec.apps.len());
+    for (runtime, app) in spec.manifest.apps.iter().zip(spec.apps) {
+        apps.push(app::plan(spec, runtime, app, &mut volumes, &mut warnings)?);
+    }
+    Ok(Plan {
+        hostname: spec
+            .hostname
+            .map_or_else(|| format!("rkt-{}", spec.uuid.as_str()), str::to_string),
+        host_network: spec.host_network,
+        host_ipc: spec.host_ipc,
+        interactive: spec.interactive,
+        volumes: volumes.finish(),
+        apps,
+        warnings,
+    })
+}

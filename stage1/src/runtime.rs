@@ -1,0 +1,90 @@
+//! `P/runtime-config`: how the pod was run, for the entry points that come
+//! later. The JSON has the fields that rkt's own had.
+
+use std::os::fd::BorrowedFd;
+
+use model::{Fault, PodUuid, Value, fault::Result, json};
+use pod::entry::{IpcMode, RunArgs};
+use pod::layout;
+
+use crate::load;
+
+pub fn to_json(args: &RunArgs) -> String {
+    let text = |text: Option<&str>| Value::from(text.unwrap_or_default());
+    let object = |fields: Vec<(&str, Value)>| {
+        Value::Object(
+            fields
+                .into_iter()
+                .map(|(key, value)| (key.to_string(), value))
+                .collect(),
+        )
+    };
+    json::to_compact(&object(vec![
+        ("Hostname", text(args.hostname.as_deref())),
+        ("Debug", args.debug.into()),
+        ("Mutable", args.mutable.into()),
+        ("Net", args.net.as_str().into()),
+        ("Interactive", args.interactive.into()),
+        (
+            "InsecureOptions",
+            object(vec![
+                ("DisablePaths", args.disable_paths.into()),
+                ("DisableCapabilities", args.disable_capabilities.into()),
+                ("DisableSeccomp", args.disable_seccomp.into()),
+            ]),
+        ),
+        (
+            "IPCMode",
+            args.ipc
+                .map(|mode| mode.to_string())
+                .unwrap_or_default()
+                .into(),
+        ),
+    ]))
+}
+
+/// What the pod was run with.
+pub fn read(pod: BorrowedFd<'_>, uuid: PodUuid) -> Result<RunArgs> {
+    parse(&load::read(pod, layout::RUNTIME_CONFIG)?, uuid)
+}
+
+fn parse(bytes: &[u8], uuid: PodUuid) -> Result<RunArgs> {
+    let value = json::parse(bytes)?;
+    let insecure = &value["InsecureOptions"];
+    // A damaged record must not loosen what bounds the command.
+    let switch = |value: &Value| {
+        value
+            .as_bool()
+            .ok_or_else(|| Fault::corrupt(format!("{} is damaged", layout::RUNTIME_CONFIG)))
+    };
+    let word = |key: &str| value[key].as_str().filter(|word| !word.is_empty());
+    let mut args = RunArgs::new(uuid);
+    args.hostname = word("Hostname").map(str::to_string);
+    args.net = word("Net").unwrap_or("none").to_string();
+    args.interactive = switch(&value["Interactive"])?;
+    args.disable_paths = switch(&insecure["DisablePaths"])?;
+    args.disable_capabilities = switch(&insecure["DisableCapabilities"])?;
+    args.disable_seccomp = switch(&insecure["DisableSeccomp"])?;
+    args.ipc = word("IPCMode").map(IpcMode::parse).transpose()?;
+    Ok(args)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_damage_is_refused() {
+        let uuid = PodUuid::new("04a71208-6692-473e-ac24-5cae4faa7786").unwrap();
+        let mut args = RunArgs::new(uuid.clone());
+        args.net = "host".into();
+        args.disable_seccomp = true;
+        args.ipc = Some(IpcMode::Parent);
+        assert_eq!(
+            parse(to_json(&args).as_bytes(), uuid.clone()).unwrap(),
+            args
+        );
+        assert!(parse(b"{}", uuid).is_err());
+    }
+}
