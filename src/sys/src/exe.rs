@@ -7,8 +7,8 @@
 
 use crate::{check_long, mount, process};
 use std::ffi::CString;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// How our binary can be protected here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +47,34 @@ fn sealed_copy() -> io::Result<OwnedFd> {
     // SAFETY: the kernel just gave this fd to us alone.
     let mut copy = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(fd as i32) });
     let mut own = std::fs::File::open("/proc/self/exe")?;
-    io::copy(&mut own, &mut copy)?;
-    let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
-    // SAFETY: no memory is involved.
-    crate::check(unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
+    // By plain writes: what io::copy uses where copy_file_range is missing
+    // (sendfile) lets pages pass through a pipe, and the kernel seals none
+    // that anyone still holds.
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match own.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => copy.write_all(&buffer[..length])?,
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(err),
+        }
+    }
+    seal(copy.as_fd())?;
     Ok(copy.into())
+}
+
+/// Page reclaim and compaction hold pages for a moment too; the kernel waits
+/// some 150 ms for them, then says EBUSY. Asking again is all there is to do.
+fn seal(copy: BorrowedFd<'_>) -> io::Result<()> {
+    let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+    let mut left = 20;
+    loop {
+        // SAFETY: no memory is involved.
+        match crate::check(unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_ADD_SEALS, seals) }) {
+            Err(err) if err.raw_os_error() == Some(libc::EBUSY) && left > 0 => left -= 1,
+            sealed => return sealed.map(drop),
+        }
+    }
 }
 
 /// Executes our own binary with these arguments and this environment; returns
