@@ -16,6 +16,7 @@ mod entry;
 mod extract;
 mod hash;
 mod header;
+pub mod layer;
 mod metadata;
 mod name;
 mod options;
@@ -26,6 +27,7 @@ mod rebuild;
 mod recipe;
 mod sniff;
 mod sparse;
+pub mod squash;
 mod tape;
 #[cfg(test)]
 mod tests;

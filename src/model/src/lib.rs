@@ -9,6 +9,8 @@
 
 pub mod app;
 pub mod config;
+pub mod digest;
+pub mod discovery;
 pub mod docker;
 pub mod duration;
 pub mod fault;
@@ -20,6 +22,7 @@ pub mod isolator;
 pub mod json;
 pub mod label;
 pub mod name;
+pub mod oci;
 pub mod options;
 pub mod plan;
 pub mod pod;
@@ -33,6 +36,7 @@ pub mod volume;
 
 pub use app::{App, Env, EventHandler, MountPoint, Port};
 pub use config::Config;
+pub use digest::Digest;
 pub use docker::DockerReference;
 pub use fault::{Context, Fault, Kind};
 pub use id::{ImageId, PodUuid};

@@ -157,6 +157,7 @@ impl Finder<'_> {
         let origin = Origin {
             url: None,
             latest: false,
+            ..Origin::default()
         };
         Ok(self.store.put_aci(&mut file, &origin)?.id)
     }

@@ -13,6 +13,7 @@
 //! - removing needs no free space: unlink and rmdir only.
 #![forbid(unsafe_code)]
 
+mod assembly;
 pub mod copy;
 mod digest;
 mod export;
@@ -37,6 +38,7 @@ mod testing;
 mod tests;
 mod verify;
 
+pub use assembly::{Assembly, Fetched};
 pub use gc::Swept;
 pub use lookup::missing;
 pub use put::Origin;

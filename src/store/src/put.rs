@@ -24,6 +24,12 @@ pub struct Origin {
     pub url: Option<String>,
     /// Asked for without an explicit version.
     pub latest: bool,
+    /// What the server called this version of the URL's content.
+    pub etag: Option<String>,
+    /// Unix seconds: until then nobody needs to ask the server again.
+    pub fresh_until: Option<i64>,
+    /// Of the manifest that a registry's tag stood for: `sha256:…`.
+    pub digest: Option<String>,
 }
 
 /// Name of the staged layer inside the staging directory.

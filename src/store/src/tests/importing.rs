@@ -107,7 +107,13 @@ fn names_are_found_by_labels_then_latest_then_age() {
         let bytes = aci(&manifest("example.com/app", more), &[("f", content)]);
         place
             .store
-            .put_aci(&mut &*bytes, &Origin { url: None, latest })
+            .put_aci(
+                &mut &*bytes,
+                &Origin {
+                    latest,
+                    ..Default::default()
+                },
+            )
             .unwrap()
             .id
     };
@@ -143,6 +149,7 @@ fn a_url_leads_to_its_last_import() {
         let origin = Origin {
             url: Some("https://example.com/a.aci?x=1".into()),
             latest: false,
+            ..Default::default()
         };
         place
             .store
@@ -181,6 +188,7 @@ fn importing_again_renews_the_record_and_keeps_the_layer() {
             &Origin {
                 url: None,
                 latest: true,
+                ..Default::default()
             },
         )
         .unwrap();

@@ -93,6 +93,7 @@ fn child_imports_forever() {
                 &Origin {
                     url: Some(content.into()),
                     latest: true,
+                    ..Default::default()
                 },
             )
             .unwrap()

@@ -1,0 +1,65 @@
+//! What a layer holds, path by path, with the attributes that its archive gives.
+//!
+//! Unpacking makes it, the store keeps it beside the files, and merging and the
+//! canonical tar are made of it: no file is looked at for its attributes twice,
+//! and an unprivileged user's unpacking, which cannot set owners, loses nothing.
+
+/// The nodes of one layer, sorted by path as bytes, each path once. A directory
+/// that the archive does not list but needs is there, not `listed`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Index {
+    pub nodes: Vec<Node>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Below the root without a leading slash; empty for the root itself.
+    pub path: Vec<u8>,
+    pub kind: NodeKind,
+    /// Permission bits with setuid, setgid and sticky.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// Seconds and nanoseconds.
+    pub mtime: (i64, u32),
+    /// Sorted by name.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// False for a directory that only lies on the way to something: its
+    /// attributes are then those of the layer below, if it is there.
+    pub listed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeKind {
+    /// `opaque`: nothing of lower layers shows inside it.
+    Dir {
+        opaque: bool,
+    },
+    File {
+        size: u64,
+    },
+    Symlink {
+        target: Vec<u8>,
+    },
+    /// Another name of a file of this layer, whose path sorts anywhere.
+    Hardlink {
+        target: Vec<u8>,
+    },
+    /// A hard link whose target is in no entry of this layer: a lower one has it.
+    /// The layer's directory holds nothing at this path.
+    LowerLink {
+        target: Vec<u8>,
+    },
+    Char {
+        major: u32,
+        minor: u32,
+    },
+    Block {
+        major: u32,
+        minor: u32,
+    },
+    Fifo,
+    /// What lower layers have at this path is gone. In the layer's directory: a
+    /// character device 0:0, as overlay has it.
+    Whiteout,
+}

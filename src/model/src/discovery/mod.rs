@@ -1,0 +1,2 @@
+//! appc discovery as text: which URLs an image name may stand for, and what a
+//! page's meta tags say.
