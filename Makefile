@@ -7,7 +7,7 @@
 #   root-test  pods for real, in namespaces of their own (root)
 #   vm-test    cgroup v2 and an initramfs host, in qemu without KVM
 #   test       all of these, the size budget, and a closing line of counts
-#   bench      ratios against crun, bwrap, runc and plain tools, measured side by side
+#   bench      ratios against crun, bwrap, runc, skopeo, umoci, podman and plain tools, measured side by side
 #   soak       long random runs, SOAK=<seconds>
 #   size       budgets of the default and the smallest build; static; runs in an empty root
 #   install    PREFIX=/usr/local DESTDIR=
@@ -34,7 +34,7 @@ BIN = $(OUT)/$(TRIPLE)/release
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 TALLY := $(OUT)/tally
 # What a test needs to know of the build.
-ENV = RKT_BIN=$(BIN)/rkt RKT_PROBE=$(BIN)/probe CARGO_TARGET_DIR=$(OUT) VM_CACHE=$(OUT)/vm
+ENV = RKT_BIN=$(BIN)/rkt RKT_PROBE=$(BIN)/probe CARGO_TARGET_DIR=$(OUT) VM_CACHE=$(OUT)/vm IMAGES_CACHE=$(OUT)/images
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
 .PHONY: default setup all rkt programs run fmt lint unit blackbox check root-test vm-test test bench soak size \
@@ -83,7 +83,7 @@ else
 endif
 
 BLACKBOX := --test blackbox --test samples --test floors --test store_faults
-ROOT := --test root --test kill_walk --test old_data
+ROOT := --test root --test images --test kill_walk --test old_data
 
 blackbox:
 ifeq ($(NEXTEST),yes)

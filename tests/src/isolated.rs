@@ -155,6 +155,27 @@ pub fn path(module: &str, test: &str) -> String {
     }
 }
 
+/// As `root_test!`, once: for what takes long and does not depend on the surroundings.
+#[macro_export]
+macro_rules! root_test_once {
+    ($(#[$meta:meta])* fn $name:ident($scratch:ident) $body:block) => {
+        $(#[$meta])*
+        #[test]
+        fn $name() {
+            fn body($scratch: &$crate::Scratch) $body
+            fn inner() {
+                let scratch = $crate::Scratch::new(stringify!($name));
+                let before = $crate::host::Traces::now(scratch.path());
+                body(&scratch);
+                $crate::isolated::sweep(&scratch);
+                $crate::host::assert_nothing_left(&before, scratch.path());
+            }
+            let test = $crate::isolated::path(module_path!(), stringify!($name));
+            $crate::isolated::isolated_in(&[$crate::isolated::Mode::Private], &test, inner);
+        }
+    };
+}
+
 /// A root test: repeated in every mode, with a scratch directory, and at its end everything collected and the host
 /// compared with what it was.
 #[macro_export]

@@ -9,16 +9,20 @@
 
 pub mod aci;
 pub mod host;
+pub mod http;
 pub mod isolated;
 pub mod matcher;
+pub mod oci;
 pub mod proc;
 pub mod redis;
+pub mod registry;
 pub mod rkt;
 pub mod scratch;
 pub mod session;
 pub mod skip;
 pub mod tar;
 pub mod terminal;
+pub mod tree;
 
 pub use aci::Aci;
 pub use rkt::{Output, Rkt};

@@ -150,3 +150,33 @@ pub fn inherited(number: i32) -> io::Result<std::os::fd::OwnedFd> {
     // nothing else in this process knows its number.
     Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(number) })
 }
+
+/// What children that were waited for, and theirs, have cost so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// In user and in kernel mode together.
+    pub cpu: std::time::Duration,
+    /// Of the largest one.
+    pub max_rss_kb: u64,
+}
+
+/// getrusage(2) of the children.
+pub fn children_usage() -> Usage {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the kernel fills the structure; zeroed it is valid too.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let time = |time: libc::timeval| {
+        std::time::Duration::from_micros(
+            (time.tv_sec as u64)
+                .saturating_mul(1_000_000)
+                .saturating_add(time.tv_usec as u64),
+        )
+    };
+    Usage {
+        cpu: time(usage.ru_utime) + time(usage.ru_stime),
+        max_rss_kb: usage.ru_maxrss as u64,
+    }
+}

@@ -1,12 +1,13 @@
 //! Ratios, measured side by side in one run: rkt against crun, bwrap and runc on the same static root file system;
-//! `list` against a C loop over the same files; importing an image against gzip, tar and sync; and what ten pods cost
-//! in memory.
+//! `list` against a C loop over the same files; importing an image against gzip, tar and sync; fetching from a registry
+//! against skopeo, umoci and podman; and what ten pods cost in memory.
 //!
 //! Absolute times on a shared machine mean nothing and are printed only to show what a ratio is made of. Every figure
 //! names its peer's command line; a peer that is not installed is named as missing. Nothing here passes or fails.
-//! `bench [start|second|list|import|memory]…` runs only these.
+//! `bench [start|second|list|import|fetch|memory]…` runs only these.
 
 mod clock;
+mod fetch;
 mod memory;
 mod start;
 mod store;
@@ -17,6 +18,10 @@ use tests::Scratch;
 type Part = fn(&Scratch);
 
 fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| word == fetch::MEASURE) && words.len() > 1 {
+        fetch::measure(&words[1..]);
+    }
     if let Some(reason) = tests::isolated::missing() {
         println!("SKIP bench: {reason}");
         return;
@@ -44,11 +49,12 @@ fn main() {
         );
     }
     let chosen: Vec<String> = std::env::args().skip(1).collect();
-    let all: [(&str, Part); 5] = [
+    let all: [(&str, Part); 6] = [
         ("start", start::cold_start),
         ("second", start::second_app),
         ("list", store::list),
         ("import", store::import),
+        ("fetch", fetch::fetch),
         ("memory", memory::ten_pods),
     ];
     for (name, part) in all {
