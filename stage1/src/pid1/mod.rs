@@ -317,7 +317,10 @@ impl<'a> Supervisor<'a> {
                 }
                 (None, Ended::Exited(code)) => (code, false),
                 (None, Ended::Signalled(signal::KILL)) if self.was_oom(app) => (137, false),
-                (None, Ended::Signalled(number)) => (number, number == signal::TERM),
+                (None, Ended::Signalled(number)) => (
+                    number,
+                    number == signal::TERM || number == self.stop_signal(app),
+                ),
             };
             self.take(Event::Ended {
                 app,
@@ -384,7 +387,7 @@ impl<'a> Supervisor<'a> {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Spawn(app, stage) => self.spawn(app, stage),
-            Action::TermApp(app) => self.signal_app(app, signal::TERM),
+            Action::TermApp(app) => self.signal_app(app, self.stop_signal(app)),
             Action::KillApp(app) => {
                 let killed = self
                     .supplies
@@ -397,7 +400,7 @@ impl<'a> Supervisor<'a> {
             }
             // -1 reaches every process of this pid namespace but ourselves.
             // ESRCH: there is none.
-            Action::TermAll => drop(signal::send(-1, signal::TERM)),
+            Action::TermAll => self.term_all(),
             Action::KillAll => drop(signal::send(-1, signal::KILL)),
             Action::WriteStatus(app, status) => {
                 if let (Some(name), Err(fault)) =
@@ -424,6 +427,28 @@ impl<'a> Supervisor<'a> {
         self.names
             .get(app)
             .map_or(Ok(()), |name| self.supplies.status.write(name, status))
+    }
+
+    fn stop_signal(&self, app: AppId) -> i32 {
+        self.apps
+            .get(app)
+            .map_or(signal::TERM, |plan| plan.stop_signal)
+    }
+
+    /// An app whose image wants another signal must not get SIGTERM, so then
+    /// each is told on its own; what apps have left behind ends with the pod.
+    fn term_all(&self) {
+        if self
+            .apps
+            .iter()
+            .all(|plan| plan.stop_signal == signal::TERM)
+        {
+            drop(signal::send(-1, signal::TERM));
+            return;
+        }
+        for app in 0..self.apps.len() {
+            self.signal_app(app, self.stop_signal(app));
+        }
     }
 
     fn signal_app(&self, app: AppId, number: i32) {

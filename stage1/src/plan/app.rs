@@ -6,7 +6,7 @@ use model::{Fault, RuntimeApp};
 use pod::rootfs::Rootfs;
 use sys::seccomp::Insn;
 
-use super::{AppSpec, PodSpec, VolumeMount, caps, env, seccomp, volumes};
+use super::{AppSpec, PodSpec, VolumeMount, caps, env, seccomp, stop_signal, volumes};
 
 /// A command that runs before or after the app, in its root, as root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct AppPlan {
     pub limits: Limits,
     pub pre_start: Option<Handler>,
     pub post_stop: Option<Handler>,
+    /// What asks the app to end.
+    pub stop_signal: i32,
 }
 
 pub(super) fn plan(
@@ -101,6 +103,10 @@ pub(super) fn plan(
         seccomp::filter(&app.isolators, &bounding)?
     };
     let mounts = planner.mounts_of(number, &runtime.name, app, &runtime.mounts, spec, warnings)?;
+    let stop_signal = stop_signal::of(&spec.image).unwrap_or_else(|fault| {
+        warnings.push(format!("warning: app \"{name}\": {fault}"));
+        sys::signal::TERM
+    });
     let handler = |event| {
         app.event_handlers
             .iter()
@@ -128,6 +134,7 @@ pub(super) fn plan(
         limits: Limits::of(&app.isolators)?,
         pre_start: handler(model::app::Event::PreStart),
         post_stop: handler(model::app::Event::PostStop),
+        stop_signal,
         ..unconfined(&name, app, spec)
     })
 }
@@ -158,5 +165,6 @@ pub fn unconfined(name: &str, app: &model::App, spec: &AppSpec) -> AppPlan {
         limits: Limits::default(),
         pre_start: None,
         post_stop: None,
+        stop_signal: sys::signal::TERM,
     }
 }

@@ -9,6 +9,7 @@ mod env;
 pub mod paths;
 pub mod seccomp;
 mod seccomp_names;
+mod stop_signal;
 mod volumes;
 
 use model::{Fault, ImageManifest, PodManifest};
