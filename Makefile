@@ -8,7 +8,8 @@
 #   vm-test    cgroup v2 and an initramfs host, in qemu without KVM
 #   test       all of these, the size budget, and a closing line of counts
 #   bench      ratios against crun, bwrap, runc, skopeo, umoci, podman and plain tools, measured side by side
-#   soak       long random runs, SOAK=<seconds>
+#   soak       long random runs, SOAK=<seconds>; the fuzzer, FUZZ=<seconds> for each target
+#   fuzz       the fuzzer alone; what it finds is kept in target/fuzz/found
 #   size       budgets of the default and the smallest build; static; runs in an empty root
 #   install    PREFIX=/usr/local DESTDIR=
 #   clean
@@ -21,6 +22,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
 SOAK ?= 600
+FUZZ ?= 60
 
 OUT := $(abspath $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target))
 ARCH := $(shell uname -m)
@@ -71,6 +73,7 @@ run-pod:
 
 fmt:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 
 lint:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -78,11 +81,13 @@ lint:
 unit:
 ifeq ($(NEXTEST),yes)
 	$(CARGO) nextest run --workspace --lib --bins --no-fail-fast --no-tests=pass
+	$(CARGO) nextest run -p rkt-trust --test gpg
 else
 	$(CARGO) test --workspace --lib --bins --no-fail-fast
+	$(CARGO) test -p rkt-trust --test gpg
 endif
 
-BLACKBOX := --test blackbox --test samples --test floors --test store_faults
+BLACKBOX := --test blackbox --test samples --test floors --test store_faults --test fuzz_replay
 ROOT := --test root --test images --test kill_walk --test old_data
 
 blackbox:
@@ -136,7 +141,19 @@ bench: all
 	$(ENV) $(BIN)/bench
 
 soak: all
-	$(ENV) $(BIN)/soak $(SOAK)
+	@rc=0; \
+	$(MAKE) --no-print-directory fuzz-selftest || rc=1; \
+	$(MAKE) --no-print-directory fuzz || rc=1; \
+	$(ENV) $(BIN)/soak $(SOAK) || rc=1; \
+	exit $$rc
+
+.PHONY: fuzz fuzz-selftest
+fuzz:
+	tests/fuzz/run $(OUT) $(FUZZ)
+
+# Each target has a bug planted; a fuzzer that does not find it proves nothing.
+fuzz-selftest:
+	tests/fuzz/run $(OUT) --selftest
 
 install: all
 	install -D -m 0755 $(BIN)/rkt $(DESTDIR)$(PREFIX)/bin/rkt

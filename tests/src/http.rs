@@ -198,6 +198,16 @@ impl Drop for Server {
 
 fn serve(stream: impl Read + Write, answer: &Answer, kept: &Mutex<Vec<Asked>>) {
     let mut stream = BufReader::new(stream);
+    // A client that speaks TLS to a plain server hears so at once, as real servers do.
+    if stream
+        .fill_buf()
+        .is_ok_and(|begun| begun.first() == Some(&0x16))
+    {
+        let _ = stream
+            .get_mut()
+            .write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nthis server speaks plain http\n");
+        return;
+    }
     while let Some(asked) = read(&mut stream) {
         kept.lock()
             .expect("no thread panics while it holds this lock")

@@ -1,5 +1,6 @@
 //! OCI layouts by hand: images of exactly the layers that a test wants, well-formed or not.
 
+use crate::http::{Asked, Reply};
 use crate::tar::{self, Entry};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -143,6 +144,43 @@ impl Layout {
             .to_owned();
         self.tag(descriptor, tag);
         digest
+    }
+}
+
+/// What an honest registry answers that has the layout in `dir`, under any repository.
+pub fn answer(dir: &Path, asked: &Asked) -> Reply {
+    let parts: Vec<&str> = asked.path.split('/').collect();
+    let (Some(version), Some(kind)) = (parts.last(), parts.iter().rev().nth(1)) else {
+        return Reply::new(404);
+    };
+    let tagged = || {
+        let index: Value =
+            serde_json::from_slice(&std::fs::read(dir.join("index.json")).ok()?).ok()?;
+        let name = "org.opencontainers.image.ref.name";
+        let entry = index["manifests"]
+            .as_array()?
+            .iter()
+            .find(|entry| entry["annotations"][name] == *version)?;
+        Some(entry["digest"].as_str()?.to_owned())
+    };
+    let digest = match version.contains(':') {
+        true => Some((*version).to_owned()),
+        false => tagged(),
+    };
+    let blob = digest.and_then(|digest| {
+        let leaf = digest.strip_prefix("sha256:")?;
+        std::fs::read(dir.join("blobs/sha256").join(leaf)).ok()
+    });
+    match (blob, *kind) {
+        (Some(bytes), "manifests") => {
+            let document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            let media_type = document["mediaType"].as_str().unwrap_or(MANIFEST);
+            Reply::ok(bytes.clone()).header("Content-Type", media_type)
+        }
+        (Some(bytes), "blobs") => {
+            Reply::ok(bytes).header("Content-Type", "application/octet-stream")
+        }
+        _ => Reply::new(404),
     }
 }
 

@@ -121,6 +121,7 @@ pub struct Rkt {
     env: Vec<(OsString, OsString)>,
     bare: bool,
     old_kernel: bool,
+    memory: Option<u64>,
     cwd: Option<PathBuf>,
     deadline: Duration,
 }
@@ -155,6 +156,7 @@ impl Rkt {
             env: Vec::new(),
             bare: std::env::var_os("RKT_TEST_BARE").is_some(),
             old_kernel: false,
+            memory: None,
             cwd: None,
             deadline: DEADLINE,
         }
@@ -193,6 +195,12 @@ impl Rkt {
         self
     }
 
+    /// With no more address space than so many bytes (RLIMIT_AS): who asks for more dies.
+    pub fn memory(mut self, bytes: u64) -> Rkt {
+        self.memory = Some(bytes);
+        self
+    }
+
     pub fn cwd(mut self, dir: &Path) -> Rkt {
         self.cwd = Some(dir.to_owned());
         self
@@ -221,6 +229,11 @@ impl Rkt {
             ]);
             strace.arg(binary());
             strace
+        } else if let Some(bytes) = self.memory {
+            let mut prlimit =
+                Command::new(crate::isolated::find("prlimit").unwrap_or_else(|| "prlimit".into()));
+            prlimit.arg(format!("--as={bytes}")).arg(binary());
+            prlimit
         } else {
             Command::new(binary())
         };

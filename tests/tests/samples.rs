@@ -53,6 +53,14 @@ fn names(scratch: &Scratch) -> Names {
             "true".to_owned(),
             path(image("example.com/true", "/bin/true", scratch.path())),
         ),
+        (
+            "key".to_owned(),
+            path(scratch.write("key.gpg", include_str!("../fixtures/trust/one.asc"))),
+        ),
+        (
+            "cosign".to_owned(),
+            path(scratch.write("cosign.pub", include_str!("../fixtures/trust/cosign.pub"))),
+        ),
         ("empty".to_owned(), path(scratch.write("empty.aci", ""))),
         (
             "garbage".to_owned(),
@@ -77,6 +85,19 @@ fn screens() {
 fn image_verbs() {
     let scratch = Scratch::new("images");
     session::play(&fixture("images.txt"), &scratch, names(&scratch));
+}
+
+#[test]
+fn trust() {
+    let scratch = Scratch::new("trust");
+    session::play(&fixture("trust.txt"), &scratch, names(&scratch));
+}
+
+#[test]
+fn fetches_without_a_network() {
+    isolated_in(&[Mode::Private], "fetches_without_a_network", || {
+        play_as_root("fetch.txt");
+    });
 }
 
 #[test]
@@ -115,7 +136,7 @@ fn flag_table() -> Vec<(String, Vec<String>)> {
 #[test]
 fn help_screens() {
     /// Verbs that this build does not have; docs/compatibility.md says why.
-    const ABSENT: &[&str] = &["api-service", "metadata-service", "trust", "global"];
+    const ABSENT: &[&str] = &["api-service", "metadata-service", "global"];
     let table = flag_table();
     let global = table
         .iter()
@@ -207,6 +228,8 @@ fn every_sample_is_played_or_excluded() {
         "usage.txt",
         "screens.txt",
         "images.txt",
+        "fetch.txt",
+        "trust.txt",
         "pods.txt",
         "fly.txt",
     ]

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 
+use model::digest::Algorithm;
 use model::fault::{Fault, Result};
 
 use crate::entry::{Entries, Entry, Kind, Tee};
@@ -18,6 +19,7 @@ use crate::name::{LAYOUT, Place, cleaned, placed, shown};
 use crate::options::Options;
 use crate::pipeline;
 use crate::recipe::Recipe;
+use crate::sniff::sniff;
 use crate::tape::{Tape, padding};
 
 /// An image that was unpacked.
@@ -45,7 +47,7 @@ pub fn unpack_aci(
     options: &Options,
 ) -> Result<Unpacked> {
     let mut recipe = Recipe::new(&recipe_out)?;
-    let (image, sum) = pipeline::run(source, options, |tape| {
+    let (image, sum) = pipeline::run(source, sniff, Algorithm::Sha512, options, |tape| {
         let mut image = Image {
             tree: Tree::new(dest, options)?,
             options,
@@ -56,10 +58,14 @@ pub fn unpack_aci(
         image.read(tape, &mut recipe)?;
         image.finish()
     })?;
-    recipe.finish(sum.size, &sum.digest)?;
+    let digest = sum
+        .digest
+        .try_into()
+        .expect("a SHA-512 digest has 64 bytes");
+    recipe.finish(sum.size, &digest)?;
     let (manifest, entries, Grown { bytes, notes }) = image;
     Ok(Unpacked {
-        digest: sum.digest,
+        digest,
         manifest,
         size: sum.size,
         rootfs_bytes: bytes,
@@ -111,7 +117,7 @@ impl Image<'_> {
                     return Err(Fault::invalid("rootfs is not a directory"));
                 }
                 self.rootfs = true;
-                self.tree.top(entry)?;
+                self.tree.top(entry);
             }
         }
         tape.each(entry.stored, |bytes| recipe.literal(bytes))

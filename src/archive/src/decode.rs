@@ -5,22 +5,41 @@
 //! this build leaves out is an error that names the feature.
 
 use std::io::{self, BufReader, Read};
+use std::sync::{Arc, OnceLock};
 
 use flate2::bufread::MultiGzDecoder;
 use model::fault::{Fault, Result};
 
-use crate::sniff::{Format, SNIFF_LEN, sniff};
+use crate::sniff::{Format, SNIFF_LEN, Sniff, sniff};
 
 /// The compressed side is read in pieces of this size.
 const BUFFER: usize = 64 << 10;
 
 /// The sniffed head, then the rest.
-type Source<R> = BufReader<io::Chain<io::Cursor<Vec<u8>>, R>>;
+type Source<R> = BufReader<io::Chain<io::Cursor<Vec<u8>>, Watched<R>>>;
 
 /// The uncompressed bytes of an archive.
 pub struct Decoder<R: Read> {
     format: Format,
     stream: Stream<R>,
+    /// How the source failed. Decompressors wrap or lose such an error.
+    failed: Arc<OnceLock<Fault>>,
+}
+
+/// A source whose failure is remembered.
+struct Watched<R> {
+    inner: R,
+    failed: Arc<OnceLock<Fault>>,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buf).inspect_err(|err| {
+            if err.kind() != io::ErrorKind::Interrupted {
+                let _ = self.failed.set(read_fault(err, None));
+            }
+        })
+    }
 }
 
 enum Stream<R: Read> {
@@ -36,14 +55,23 @@ enum Stream<R: Read> {
 
 impl<R: Read> Decoder<R> {
     /// Reads the head, decides, and prepares. Fails as `sniff` does.
-    pub fn new(mut source: R) -> Result<Decoder<R>> {
+    pub fn new(source: R) -> Result<Decoder<R>> {
+        Decoder::sniffed(source, sniff)
+    }
+
+    pub(crate) fn sniffed(mut source: R, sniff: Sniff) -> Result<Decoder<R>> {
         let mut head = Vec::with_capacity(SNIFF_LEN);
         source
             .by_ref()
             .take(SNIFF_LEN as u64)
             .read_to_end(&mut head)
-            .map_err(|err| read_fault(err, None))?;
+            .map_err(|err| read_fault(&err, None))?;
         let format = sniff(&head)?;
+        let failed = Arc::new(OnceLock::new());
+        let source = Watched {
+            inner: source,
+            failed: Arc::clone(&failed),
+        };
         let source = BufReader::with_capacity(BUFFER, io::Cursor::new(head).chain(source));
         let stream = match format {
             Format::Tar => Stream::Tar(source),
@@ -63,16 +91,24 @@ impl<R: Read> Decoder<R> {
                 );
             }
         };
-        Ok(Decoder { format, stream })
+        Ok(Decoder {
+            format,
+            stream,
+            failed,
+        })
     }
 
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// Words a failure of `read`.
+    /// Words a failure of `read`. If the source failed, and not the format,
+    /// it is the source's: the very `Fault` if it sent one as an `io::Error`.
     pub fn fault(&self, err: io::Error) -> Fault {
-        read_fault(err, Some(self.format))
+        match self.failed.get() {
+            Some(fault) => fault.clone(),
+            None => read_fault(&err, Some(self.format)),
+        }
     }
 }
 
@@ -92,21 +128,21 @@ impl<R: Read> Read for Decoder<R> {
 }
 
 /// A source may carry its own `Fault` inside the `io::Error`: that one counts.
-fn read_fault(err: io::Error, format: Option<Format>) -> Fault {
+fn read_fault(err: &io::Error, format: Option<Format>) -> Fault {
     if let Some(fault) = err
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<Fault>())
     {
         return fault.clone();
     }
-    if err.raw_os_error().is_some() {
-        return Fault::io("read", "image", err);
+    if let Some(errno) = err.raw_os_error() {
+        return Fault::io("read", "image", io::Error::from_raw_os_error(errno));
     }
     if err.kind() == io::ErrorKind::UnexpectedEof {
         return Fault::invalid("unexpected EOF");
     }
     match format {
         Some(format) => Fault::invalid(format!("{}: {err}", format.name())),
-        None => Fault::io("read", "image", err),
+        None => Fault::invalid(format!("read image: {}", model::fault::errno_text(err))),
     }
 }

@@ -9,6 +9,8 @@
 //! read images with: links, directories, devices and FIFOs have no content
 //! whatever their size field says; a GNU long name wins over a PAX path.
 
+use std::collections::BTreeMap;
+
 use model::fault::{Fault, Result};
 
 use crate::header::{self, RawHeader, invalid, until_nul};
@@ -222,16 +224,19 @@ fn long_name(header: &RawHeader<'_>, tape: &mut Tape<'_>, tee: &mut dyn Tee) -> 
     Ok(until_nul(&name).to_vec())
 }
 
-/// Extended attributes as every writer but libarchive's own dialect has them.
+/// Extended attributes as every writer but libarchive's own dialect has them,
+/// sorted by name; of two with one name the later counts.
 fn xattrs(global: &Records, local: &Records) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut found: BTreeMap<&[u8], &[u8]> = BTreeMap::new();
     for (key, value) in global.iter().chain(local.iter()) {
         if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-            found.retain(|(known, _)| known != name);
-            found.push((name.to_vec(), value.to_vec()));
+            found.insert(name, value);
         }
     }
     found
+        .into_iter()
+        .map(|(name, value)| (name.to_vec(), value.to_vec()))
+        .collect()
 }
 
 fn sparse_map(

@@ -11,30 +11,28 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 
 use model::fault::{Fault, Result};
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, fstat, linkat, makedev, mkdirat, mknodat, openat, statat,
-    symlinkat, unlinkat, utimensat,
+    symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use sys::fs::{InRoot, Located, chmod_nofollow};
 
 use crate::entry::{Entry, Kind, Tee};
-use crate::metadata::{self, failed};
+use crate::metadata::{self, Born, DirAttributes, failed};
 use crate::name::{Place, cleaned, placed, shown};
+use crate::notes::Notes;
 use crate::options::Options;
 use crate::recipe::Recipe;
 use crate::sparse::{Segment, Segments};
 use crate::tape::Tape;
 
-/// Notes that are kept; beyond them they are counted.
-const MAX_NOTES: usize = 100;
-const ENTER: OFlags = OFlags::RDONLY
+pub(crate) const ENTER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
@@ -43,8 +41,10 @@ const ENTER: OFlags = OFlags::RDONLY
 struct Finish {
     /// Below the root, without links; empty for the root.
     path: Vec<u8>,
-    mode: Mode,
+    mode: u32,
+    owner: Option<(u32, u32)>,
     mtime: Option<(i64, u32)>,
+    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// The content of a file that the recipe only refers to.
@@ -56,6 +56,7 @@ struct Referred {
 pub(crate) struct Tree<'o> {
     root: InRoot,
     options: &'o Options,
+    born: Born,
     /// The parent of the last entry, by the name that the archive used.
     above: Option<(Vec<u8>, Located)>,
     finishes: Vec<Finish>,
@@ -63,8 +64,7 @@ pub(crate) struct Tree<'o> {
     /// A directory was replaced, so its finish may meet something else.
     replaced: bool,
     claimed: u64,
-    notes: Vec<String>,
-    unkept_notes: u64,
+    notes: Notes,
 }
 
 /// What was made.
@@ -76,37 +76,27 @@ pub(crate) struct Grown {
 impl<'o> Tree<'o> {
     /// Makes `rootfs` in `dest`, which must not have it.
     pub(crate) fn new(dest: BorrowedFd<'_>, options: &'o Options) -> Result<Tree<'o>> {
-        mkdirat(dest, c"rootfs", Mode::RWXU).map_err(|err| Fault::io("mkdir", "rootfs", err))?;
-        let root = openat(dest, c"rootfs", ENTER, Mode::empty())
-            .map_err(|err| Fault::io("open", "rootfs", err))?;
+        let (root, born) = make_root(dest, options)?;
         Ok(Tree {
-            root: InRoot::new(root),
+            root,
             options,
+            born,
             above: None,
             finishes: Vec::new(),
             referred: HashMap::new(),
             replaced: false,
             claimed: 0,
-            notes: Vec::new(),
-            unkept_notes: 0,
+            notes: Notes::default(),
         })
     }
 
-    pub(crate) fn note(&mut self, text: String) {
-        if self.notes.len() < MAX_NOTES {
-            self.notes.push(text);
-        } else {
-            self.unkept_notes += 1;
-        }
+    fn note(&mut self, text: String) {
+        self.notes.add(text);
     }
 
     /// The entry for the root itself.
-    pub(crate) fn top(&mut self, entry: &Entry) -> Result<()> {
-        self.root
-            .fd()
-            .try_clone_to_owned()
-            .map_err(|err| Fault::io("dup", "rootfs", err))
-            .and_then(|root| self.finish_later(root.as_fd(), OsStr::new("."), Vec::new(), entry))
+    pub(crate) fn top(&mut self, entry: &Entry) {
+        self.finish_later(Vec::new(), entry);
     }
 
     /// Makes one entry at `path` (cleaned, below the root) and takes its
@@ -205,8 +195,10 @@ impl<'o> Tree<'o> {
             };
             self.finishes.push(Finish {
                 path: here.path.as_os_str().as_bytes().to_vec(),
-                mode: Mode::from_raw_mode(0o755),
+                mode: 0o755,
+                owner: None,
                 mtime: None,
+                xattrs: Vec::new(),
             });
         }
         Ok(here)
@@ -221,16 +213,7 @@ impl<'o> Tree<'o> {
                 "the image's files have more than {max} bytes"
             )));
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let make = |new: &New<'_>| {
-            openat(
-                new.dir,
-                new.name,
-                flags | OFlags::CLOEXEC,
-                Mode::RUSR | Mode::WUSR,
-            )
-        };
-        let mut file = File::from(self.make(new, recipe, "create", make)?);
+        let file = self.make_file(new, recipe)?;
         if entry.stored > 0 {
             let inode = fstat(&file)
                 .map_err(|err| failed("stat", entry, err))?
@@ -244,23 +227,23 @@ impl<'o> Tree<'o> {
                 },
             );
         }
-        let fail = |err| Fault::io("write", format!("\"{}\"", shown(&entry.name)), err);
-        match &entry.sparse {
-            None => tape.each(entry.stored, |bytes| file.write_all(bytes).map_err(fail))?,
-            Some(segments) => {
-                file.set_len(entry.size).map_err(fail)?;
-                for segment in segments {
-                    let mut at = segment.offset;
-                    tape.each(segment.len, |bytes| {
-                        file.write_all_at(bytes, at).map_err(fail)?;
-                        at += bytes.len() as u64;
-                        Ok(())
-                    })?;
-                }
+        metadata::fill(&file, entry, tape)?;
+        self.born
+            .finish_file(&file, entry, &entry.xattrs, &mut |note| {
+                self.notes.add(note)
+            })
+    }
+
+    fn make_file(&mut self, new: &New<'_>, recipe: &mut Recipe<'_>) -> Result<File> {
+        let create = |this: &Self| this.born.create(new.dir, new.name, new.entry);
+        match create(self) {
+            Err(Errno::EXIST) => {
+                self.make_room(new, recipe)?;
+                create(self)
             }
+            made => made,
         }
-        let owners = self.options.owners;
-        metadata::finish_file(&file, entry, owners, &mut |note| self.note(note))
+        .map_err(|err| failed("create", new.entry, err))
     }
 
     fn dir(&mut self, new: &New<'_>, recipe: &mut Recipe<'_>) -> Result<()> {
@@ -277,41 +260,26 @@ impl<'o> Tree<'o> {
             }
             Err(err) => return Err(failed("mkdir", new.entry, err)),
         }
-        self.finish_later(new.dir, new.name, new.real.to_vec(), new.entry)
+        self.finish_later(new.real.to_vec(), new.entry);
+        Ok(())
     }
 
-    fn finish_later(
-        &mut self,
-        dir: BorrowedFd<'_>,
-        name: &OsStr,
-        path: Vec<u8>,
-        entry: &Entry,
-    ) -> Result<()> {
-        if self.options.owners {
-            metadata::chown(dir, name, entry)?;
-        }
-        if !entry.xattrs.is_empty() {
-            let fd = openat(dir, name, ENTER, Mode::empty())
-                .map_err(|err| failed("open", entry, err))?;
-            metadata::set_xattrs(fd.as_fd(), entry, &mut |note| self.note(note))?;
-        }
-        let mode = metadata::mode(entry, self.options.owners);
+    fn finish_later(&mut self, path: Vec<u8>, entry: &Entry) {
         self.finishes.push(Finish {
             path,
-            mode,
+            mode: entry.mode,
+            owner: Some((entry.uid, entry.gid)),
             mtime: Some(entry.mtime),
+            xattrs: entry.xattrs.clone(),
         });
-        Ok(())
     }
 
     fn symlink(&mut self, new: &New<'_>, target: &[u8], recipe: &mut Recipe<'_>) -> Result<()> {
         self.make(new, recipe, "symlink", |new| {
             symlinkat(target, new.dir, new.name)
         })?;
-        if self.options.owners {
-            metadata::chown(new.dir, new.name, new.entry)?;
-        }
-        new.set_times()
+        self.born.chown(new.dir, new.name, new.entry)?;
+        metadata::set_times(new.dir, new.name, new.entry)
     }
 
     /// The target is an entry's name, not a path of the running system.
@@ -382,16 +350,14 @@ impl<'o> Tree<'o> {
         dev: u64,
         recipe: &mut Recipe<'_>,
     ) -> Result<()> {
-        let mode = metadata::mode(new.entry, self.options.owners);
+        let mode = metadata::mode(new.entry.mode, self.options.owners);
         self.make(new, recipe, "mknod", |new| {
             mknodat(new.dir, new.name, kind, Mode::RUSR, dev)
         })?;
-        if self.options.owners {
-            metadata::chown(new.dir, new.name, new.entry)?;
-        }
+        self.born.chown(new.dir, new.name, new.entry)?;
         chmod_nofollow(new.dir, new.name, mode)
             .map_err(|err| Fault::io("chmod", format!("\"{}\"", shown(&new.entry.name)), err))?;
-        new.set_times()
+        metadata::set_times(new.dir, new.name, new.entry)
     }
 
     /// Makes something new; where the name is taken, makes room and tries once more.
@@ -459,20 +425,30 @@ impl<'o> Tree<'o> {
                 Err(_) if self.replaced => continue,
                 Err(err) => return Err(fail("open", err)),
             };
-            rustix::fs::fchmod(&dir, finish.mode).map_err(|err| fail("chmod", err.into()))?;
-            if let Some(mtime) = finish.mtime {
-                rustix::fs::futimens(&dir, &metadata::times(mtime))
-                    .map_err(|err| fail("set times of", err.into()))?;
-            }
-        }
-        if self.unkept_notes > 0 {
-            self.notes.push(format!("and {} more", self.unkept_notes));
+            let want = DirAttributes {
+                mode: finish.mode,
+                owner: finish.owner,
+                mtime: finish.mtime,
+                xattrs: &finish.xattrs,
+            };
+            let name = [b"rootfs/", finish.path.as_slice()].concat();
+            let note = &mut |note| self.notes.add(note);
+            metadata::finish_dir(dir.as_fd(), &name, &want, &self.born, note)?;
         }
         Ok(Grown {
             bytes: self.claimed,
-            notes: self.notes,
+            notes: self.notes.finish(),
         })
     }
+}
+
+/// Makes `rootfs` in `dest`, which must not have it.
+pub(crate) fn make_root(dest: BorrowedFd<'_>, options: &Options) -> Result<(InRoot, Born)> {
+    mkdirat(dest, c"rootfs", Mode::RWXU).map_err(|err| Fault::io("mkdir", "rootfs", err))?;
+    let root = openat(dest, c"rootfs", ENTER, Mode::empty())
+        .map_err(|err| Fault::io("open", "rootfs", err))?;
+    let born = Born::probe(root.as_fd(), options.owners)?;
+    Ok((InRoot::new(root), born))
 }
 
 /// Something else than a directory stands there now.
@@ -487,12 +463,4 @@ struct New<'a> {
     /// The path below the root, free of links.
     real: &'a [u8],
     entry: &'a Entry,
-}
-
-impl New<'_> {
-    fn set_times(&self) -> Result<()> {
-        let times = metadata::times(self.entry.mtime);
-        utimensat(self.dir, self.name, &times, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|err| failed("set times of", self.entry, err))
-    }
 }

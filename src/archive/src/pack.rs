@@ -22,12 +22,11 @@ use rustix::fs::{
 use rustix::io::Errno;
 use sha2::{Digest, Sha512};
 use sys::fs::InRoot;
-use tar::Header;
 
+use crate::head::{self, Head};
 use crate::metadata::xattr_allowed;
 use crate::name::{PATH_MAX, shown};
 use crate::options::PackOptions;
-use crate::pax;
 use crate::tape::{BLOCK, padding};
 
 /// What was written.
@@ -130,9 +129,8 @@ impl Pack<'_> {
     }
 
     fn manifest(&mut self, manifest: &[u8]) -> Result<()> {
-        let header = plain_header(b"manifest", b'0', manifest.len() as u64);
         self.entries += 1;
-        self.put(header.as_bytes())?;
+        self.put(&head::manifest(manifest.len() as u64))?;
         self.put(manifest)?;
         self.put(&[0; BLOCK][..padding(manifest.len() as u64) as usize])
     }
@@ -179,7 +177,7 @@ impl Pack<'_> {
     }
 
     fn dir(&mut self, dir: BorrowedFd<'_>, path: &[u8], stat: &Stat) -> Result<()> {
-        let mut name = in_rootfs(path);
+        let mut name = head::in_rootfs(path);
         name.push(b'/');
         let xattrs = xattrs(dir, path)?;
         let item = Item {
@@ -194,7 +192,7 @@ impl Pack<'_> {
     }
 
     fn leaf(&mut self, dir: BorrowedFd<'_>, name: &OsStr, path: &[u8], stat: &Stat) -> Result<()> {
-        let full = in_rootfs(path);
+        let full = head::in_rootfs(path);
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => b'0',
             FileType::Symlink => b'2',
@@ -292,79 +290,23 @@ impl Pack<'_> {
                 (uid, gid)
             }
         };
-        let mut records: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-        let mut wide = |key: &str, value: String| records.push((key.into(), value.into_bytes()));
-        let mut header = Header::new_ustar();
-        header.set_mode(item.stat.st_mode & 0o7777);
-        for (key, id) in [("uid", uid), ("gid", gid)] {
-            let fits = if id < 1 << 21 { u64::from(id) } else { 0 };
-            if fits != u64::from(id) {
-                wide(key, id.to_string());
-            }
-            if key == "uid" {
-                header.set_uid(fits)
-            } else {
-                header.set_gid(fits)
-            }
-        }
-        match item.stat.st_mtime {
-            secs @ 0..=0o77_777_777_777 => header.set_mtime(secs.cast_unsigned()),
-            secs => {
-                header.set_mtime(0);
-                wide("mtime", secs.to_string());
-            }
-        }
-        if item.size > 0o77_777_777_777 {
-            wide("size", item.size.to_string());
-            header.set_size(0);
-        } else {
-            header.set_size(item.size);
-        }
-        if matches!(item.kind, b'3' | b'4') {
-            let ustar = header.as_ustar_mut().expect("it was made as ustar");
-            ustar.set_device_major(major(item.stat.st_rdev));
-            ustar.set_device_minor(minor(item.stat.st_rdev));
-        }
-        for (key, text, field) in [
-            ("path", item.name, 0..100),
-            ("linkpath", item.link, 157..257),
-        ] {
-            let n = text.len().min(field.len());
-            header.as_mut_bytes()[field.start..field.start + n].copy_from_slice(&text[..n]);
-            if text.len() > n {
-                records.push((key.into(), text.to_vec()));
-            }
-        }
-        header.as_mut_bytes()[156] = item.kind;
-        header.set_cksum();
-        for (name, value) in &item.xattrs {
-            records.push(([b"SCHILY.xattr.", name.as_slice()].concat(), value.clone()));
-        }
-        if !records.is_empty() {
-            self.extended(records)?;
-        }
+        let head = Head {
+            name: item.name,
+            kind: item.kind,
+            mode: item.stat.st_mode & 0o7777,
+            uid,
+            gid,
+            mtime: (item.stat.st_mtime, 0),
+            size: item.size,
+            device: (major(item.stat.st_rdev), minor(item.stat.st_rdev)),
+            link: item.link,
+            xattrs: &item.xattrs,
+        };
+        let mut blocks = Vec::new();
+        head.write(&mut blocks);
         self.entries += 1;
-        self.put(header.as_bytes())?;
+        self.put(&blocks)?;
         Ok(true)
-    }
-
-    fn extended(&mut self, mut records: Vec<(Vec<u8>, Vec<u8>)>) -> Result<()> {
-        records.sort();
-        let mut body = Vec::new();
-        for (key, value) in &records {
-            pax::push(&mut body, key, value);
-        }
-        let header = plain_header(b"PaxHeader", b'x', body.len() as u64);
-        self.put(header.as_bytes())?;
-        body.resize(body.len() + padding(body.len() as u64) as usize, 0);
-        self.put(&body)
-    }
-}
-
-fn in_rootfs(path: &[u8]) -> Vec<u8> {
-    match path {
-        b"" => b"rootfs".to_vec(),
-        path => [b"rootfs/", path].concat(),
     }
 }
 
@@ -431,18 +373,4 @@ fn changed(path: &[u8]) -> Fault {
 
 fn written(err: io::Error) -> Fault {
     Fault::io("write", "the archive", err)
-}
-
-/// The header of an entry of our own making: root's, mode 0644, of no time.
-fn plain_header(name: &[u8], kind: u8, size: u64) -> Header {
-    let mut header = Header::new_ustar();
-    header.as_old_mut().name[..name.len()].copy_from_slice(name);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(size);
-    header.as_mut_bytes()[156] = kind;
-    header.set_cksum();
-    header
 }

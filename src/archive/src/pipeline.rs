@@ -12,11 +12,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
+use model::digest::Algorithm;
 use model::fault::{Fault, Result};
 
 use crate::decode::Decoder;
 use crate::hash::HashingReader;
 use crate::options::Options;
+use crate::sniff::Sniff;
 use crate::tape::{Chunk, Feed, Tape};
 
 /// Bytes of a buffer: a multiple of a block, small enough for the L2 cache.
@@ -28,18 +30,22 @@ const AHEAD: usize = 8;
 
 /// The whole stream's digest and length.
 pub(crate) struct Sum {
-    pub(crate) digest: [u8; 64],
+    pub(crate) digest: Vec<u8>,
     pub(crate) size: u64,
 }
 
 /// Runs `work` over the uncompressed bytes of `source`. `work` has to read to
-/// the end, otherwise the sum is of less than the archive.
+/// the end, otherwise the sum is of less than the archive. The source is read
+/// until it says that it has ended, also behind the archive: a source that
+/// verifies itself has its last word before `work` returns.
 pub(crate) fn run<R: Read + Send, T>(
     source: R,
+    sniff: Sniff,
+    algorithm: Algorithm,
     options: &Options,
     work: impl FnOnce(&mut Tape<'_>) -> Result<T>,
 ) -> Result<(T, Sum)> {
-    let mut maker = Maker::new(source, options)?;
+    let mut maker = Maker::new(source, sniff, algorithm, options)?;
     let mut head = VecDeque::new();
     while head.len() < HEAD {
         let chunk = Chunk {
@@ -131,14 +137,14 @@ struct Maker<R: Read> {
 }
 
 impl<R: Read> Maker<R> {
-    fn new(source: R, options: &Options) -> Result<Maker<R>> {
+    fn new(source: R, sniff: Sniff, algorithm: Algorithm, options: &Options) -> Result<Maker<R>> {
         let packed = Arc::new(AtomicU64::new(0));
         let counted = Counted {
             inner: source,
             count: Arc::clone(&packed),
         };
         Ok(Maker {
-            stream: HashingReader::new(Decoder::new(counted)?),
+            stream: HashingReader::new(Decoder::sniffed(counted, sniff)?, algorithm),
             packed,
             max_bytes: options.max_bytes,
             max_ratio: options.max_ratio,

@@ -37,7 +37,7 @@ pub fn sniff(head: &[u8]) -> Result<Format> {
         Ok(Format::Bzip2)
     } else if head.starts_with(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
         Ok(Format::Xz)
-    } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+    } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || is_skippable(head) {
         Ok(Format::Zstd)
     } else if head.get(257..262) == Some(b"ustar") {
         Ok(Format::Tar)
@@ -48,6 +48,20 @@ pub fn sniff(head: &[u8]) -> Result<Format> {
     } else {
         Err(Fault::invalid("error: unknown image filetype"))
     }
+}
+
+/// How a kind of archive is told.
+pub(crate) type Sniff = fn(&[u8]) -> Result<Format>;
+
+/// As `sniff`, for layers: what nothing else is, is a tar. An empty one has no
+/// magic, and old ones have none either; the headers are checked later.
+pub(crate) fn sniff_layer(head: &[u8]) -> Result<Format> {
+    Ok(sniff(head).unwrap_or(Format::Tar))
+}
+
+/// A zstd frame that holds no data, as seekable files begin with.
+fn is_skippable(head: &[u8]) -> bool {
+    matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
 /// As the MIME sniffing standard sees it: no byte that only binary data has.

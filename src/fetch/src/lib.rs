@@ -10,8 +10,18 @@
 //! error the store is what it was.
 #![forbid(unsafe_code)]
 
+pub mod appc;
+#[cfg(feature = "http")]
+pub mod credentials;
+mod find;
 #[cfg(feature = "http")]
 pub mod http;
+mod image;
+pub mod interrupt;
+pub mod local;
 pub mod progress;
+#[cfg(feature = "http")]
+pub mod registry;
 
-pub use progress::{Bar, Notes, Progress};
+pub use find::{Fetcher, PullPolicy, host_arch};
+pub use progress::{Bar, Notes, Progress, Silent};

@@ -5,11 +5,12 @@
 
 use crate::docker::DockerReference;
 use crate::label::Annotation;
+use crate::oci::{Platform, Provenance, save};
 use crate::options::{self, EnvFiles, InsecureOptions};
 use crate::pod::{ExposedPort, Mount, Volume};
 use crate::reference::Reference;
 use crate::{
-    AcIdentifier, AcName, ImageId, PodUuid, Quantity, Version, config, duration, text, time,
+    AcIdentifier, AcName, ImageId, PodUuid, Quantity, Version, base64, config, duration, text, time,
 };
 
 const SEEDS: [&str; 22] = [
@@ -73,6 +74,18 @@ fn feed(word: &str) {
             "{word}"
         );
     }
+    if let Ok(platform) = Platform::parse(word) {
+        assert_eq!(
+            Platform::parse(&platform.to_string()).ok(),
+            Some(platform),
+            "{word}"
+        );
+    }
+    if let Ok(bytes) = base64::decode(word) {
+        assert_eq!(base64::encode(&bytes), word);
+    }
+    let _ = (save::member(word), save::link_target("a/b", word));
+    let _ = Provenance::of_local(word, Some(word));
     if let Ok(quantity) = Quantity::parse(word) {
         assert_eq!(
             Quantity::parse(&quantity.to_string()).ok(),

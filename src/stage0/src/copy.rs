@@ -1,4 +1,4 @@
-//! A rendered image copied: into a pod that cannot be an overlay, or to where a
+//! A rendered image, in one directory ([`store::Store::render_flat`]), copied: into a pod that cannot be an overlay, or to where a
 //! user wants it.
 
 use model::{Fault, fault::Result};
@@ -14,6 +14,7 @@ pub(crate) fn copy(tree: &Tree, dir: &Path) -> Result<()> {
 
 pub(crate) fn copy_into(tree: &Tree, target: BorrowedFd<'_>) -> Result<()> {
     let [lower] = tree.lowers.as_slice() else {
+        // Who copies asks for a flat tree.
         return Err(Fault::unsupported(format!(
             "image tree {:?} has several layers and cannot be copied",
             tree.tree_id

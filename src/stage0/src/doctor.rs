@@ -34,6 +34,7 @@ pub fn doctor(env: &Env) -> Vec<Row> {
     rows.extend([openat2(), clone3(), pidfd(), mount_api(), own_binary()]);
     rows.extend(cgroups());
     rows.extend([seccomp(), user_namespaces(), propagation(), groups()]);
+    rows.extend([certificates(), signatures()]);
     rows
 }
 
@@ -340,4 +341,37 @@ fn groups() -> Row {
             "not in /etc/group",
         ),
     }
+}
+
+/// Whom https believes; read as a fetch would read it.
+#[cfg(feature = "fetch")]
+fn certificates() -> Row {
+    const NAME: &str = "certificates";
+    match ::fetch::http::roots_source() {
+        Ok(source) => row(NAME, Health::Ok, source, ""),
+        Err(fault) => row(NAME, Health::Missing, "", fault.to_string()),
+    }
+}
+
+#[cfg(not(feature = "fetch"))]
+fn certificates() -> Row {
+    row(
+        "certificates",
+        Health::Fallback,
+        "images come from local files",
+        "built without the feature fetch",
+    )
+}
+
+fn signatures() -> Row {
+    const NAME: &str = "signatures";
+    if cfg!(feature = "trust") {
+        return row(NAME, Health::Ok, "OpenPGP and cosign are checked", "");
+    }
+    row(
+        NAME,
+        Health::Fallback,
+        "images need --insecure-options=image",
+        "built without the feature trust",
+    )
 }

@@ -5,19 +5,23 @@
 //! `Env::resolve` reads the configuration once; the data directory is `--dir`
 //! if it was given, else the `data` of a `paths` file, else `/var/lib/rkt`.
 
+use crate::review::Ask;
+use ::fetch::Progress;
+use ::fetch::progress::Silent;
 use model::config::Config;
 use model::options::InsecureOptions;
 use model::{Context, Fault, fault::Result};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-/// Where lines for stderr go while a verb works.
-pub trait Notes {
+/// Where lines for stderr go while a verb works; they may come from any thread.
+pub trait Notes: Sync {
     /// One line of the subsystem `prefix` (`image`, `stage0`); an empty prefix
     /// means the command's own name.
     fn note(&self, prefix: &str, text: &str);
 }
 
-impl<F: Fn(&str, &str)> Notes for F {
+impl<F: Fn(&str, &str) + Sync> Notes for F {
     fn note(&self, prefix: &str, text: &str) {
         self(prefix, text);
     }
@@ -57,6 +61,10 @@ pub struct Env {
     pub trust_keys_from_https: bool,
     pub debug: bool,
     pub config: Config,
+    /// Shows downloads; nobody watches unless the face says so.
+    pub progress: Arc<dyn Progress + Send>,
+    /// Asks the user, if there is one at a terminal.
+    pub ask: Box<Ask>,
     notes: Box<dyn Notes>,
 }
 
@@ -97,6 +105,8 @@ impl Env {
             trust_keys_from_https: flags.trust_keys_from_https,
             debug: flags.debug,
             config,
+            progress: Arc::new(Silent),
+            ask: Box::new(|_| Ok(None)),
             notes,
         })
     }

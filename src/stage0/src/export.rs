@@ -12,7 +12,7 @@ use model::fault::Result;
 use model::{AcName, Context, Fault};
 use pod::{Pod, Rootfs, State, layout};
 use rustix::fs::{Mode, OFlags};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Default)]
@@ -129,56 +129,30 @@ fn layers(env: &Env, pod: &Pod, app: &AcName) -> Result<Option<(String, Vec<Stri
 }
 
 /// Mounts the layers read-only over a directory of the pod, where only this
-/// process sees it.
+/// process sees it. They are named by fd: of a page of options paths would fill
+/// more than there is, and no character of them has a meaning.
 fn overlay(pod: &Pod, layers: &[PathBuf]) -> Result<OwnedFd> {
     use sys::clone::Namespaces;
     use sys::mount::Flags;
     let failed = |verb: &str, e: std::io::Error| Fault::io(verb, "the app's layers", e);
     sys::ns::unshare(Namespaces::MOUNT).map_err(|e| failed("unshare for", e))?;
     sys::mount::propagation("/", Flags::PRIVATE).map_err(|e| failed("make private for", e))?;
+    let layers = layers
+        .iter()
+        .map(|path| open_dir(path))
+        .collect::<Result<Vec<_>>>()?;
+    let names: Vec<String> = layers
+        .iter()
+        .map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd()))
+        .collect();
     let target = pod.path().join(layout::STAGE1);
-    let data = format!("lowerdir={}", lowerdir(layers)?);
+    let data = format!("lowerdir={}", names.join(":"));
     sys::mount::mount("overlay", &target, "overlay", Flags::RDONLY, &data)
         .map_err(|e| failed("mount", e))?;
     open_dir(&target)
 }
 
-/// `a:b:c` with the characters escaped that mean something to the kernel.
-fn lowerdir(layers: &[PathBuf]) -> Result<String> {
-    let mut text = String::new();
-    for layer in layers {
-        let path = layer.to_str().ok_or_else(|| {
-            Fault::invalid(format!(
-                "layer {:?} is not UTF-8",
-                layer.display().to_string()
-            ))
-        })?;
-        if !text.is_empty() {
-            text.push(':');
-        }
-        for c in path.chars() {
-            if matches!(c, ':' | ',' | '\\') {
-                text.push('\\');
-            }
-            text.push(c);
-        }
-    }
-    Ok(text)
-}
-
 fn open_dir(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Fault::io("open", path.display(), e))
-}
-
-#[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_kernel_splits_at_is_escaped() {
-        let layers = [PathBuf::from("/a:b"), PathBuf::from("/c,d\\e")];
-        assert_eq!(lowerdir(&layers).unwrap(), "/a\\:b:/c\\,d\\\\e");
-    }
 }

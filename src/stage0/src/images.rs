@@ -141,10 +141,16 @@ pub fn extract(env: &Env, request: &UnpackRequest) -> Result<()> {
 pub fn render(env: &Env, request: &UnpackRequest) -> Result<()> {
     let store = open_store(env)?;
     let id = resolve(&store, &request.image)?;
+    if !rustix::process::geteuid().is_root() {
+        // A packed image can be looked at by anybody, but nothing kept of it.
+        return target::make_dir(&request.dir, request.overwrite, |dir| {
+            store.render_to(&id, dir, request.rootfs_only)
+        });
+    }
     // Nobody may collect the layers while they are read.
     let _held = PrepareLock::shared(&env.dir)?;
     let tree = store
-        .render(&id)
+        .render_flat(&id)
         .message(|| "error rendering tree store".into())?;
     target::make_dir(&request.dir, request.overwrite, |dir| {
         if request.rootfs_only {

@@ -44,9 +44,7 @@ impl Stage1Image {
     /// Makes it the stage1 of a pod that is being prepared. The tree is held
     /// from here on; without overlay its files are copied.
     pub(crate) fn give(&self, store: &Store, pod: &Pod, overlay: bool) -> Result<()> {
-        let tree = store
-            .render(&self.id)
-            .message(|| "error rendering tree store".into())?;
+        let tree = crate::prepare::render(store, &self.id, overlay)?;
         let root = make_dirs(pod, layout::STAGE1_ROOTFS)?;
         if overlay {
             store.hold(&tree, pod.uuid())?;

@@ -30,6 +30,7 @@ mod overlay;
 pub mod pods;
 pub mod prepare;
 mod random;
+pub mod review;
 pub mod rm;
 pub mod run;
 pub mod run_prepared;
@@ -41,5 +42,7 @@ mod target;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod trust;
 
+pub use ::fetch::{Bar, Progress};
 pub use env::{Env, GlobalFlags, Line, Notes};

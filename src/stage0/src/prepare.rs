@@ -7,7 +7,7 @@
 //! keeps its files while the value lives.
 
 use crate::env::{Env, need_root};
-use crate::fetch::{Finder, PullPolicy, open_store};
+use crate::fetch::{PullPolicy, Remarks, fetcher, open_store};
 use crate::stage1_image::{self, Choice, Flavor, Selected};
 use model::fault::Result;
 use model::options::PodOptions;
@@ -97,18 +97,15 @@ impl<'r> Checked<'r> {
     }
 
     pub(crate) fn find_images(&self) -> Result<Found<'_>> {
-        let finder = Finder {
-            env: self.env,
-            store: &self.store,
-            policy: self.request.pull_policy,
-        };
+        let remarks = Remarks(self.env);
+        let fetcher = fetcher(self.env, &self.store, self.request.pull_policy, &remarks);
         if let Some(path) = &self.request.pod_manifest {
             return Ok(Found::Manifest(path));
         }
         let apps = &self.request.pod.apps;
         let ids = apps
             .iter()
-            .map(|app| finder.find(&app.image, app.signature.as_deref()));
+            .map(|app| fetcher.find(&app.image, app.signature.as_deref()));
         ids.collect::<Result<_>>().map(Found::Images)
     }
 
@@ -152,10 +149,7 @@ impl<'r> Checked<'r> {
         for app in &manifest.apps {
             let id = ImageId::new(&app.image.id)?;
             if !trees.contains_key(&id) {
-                let tree = self
-                    .store
-                    .render(&id)
-                    .message(|| "error rendering tree store".into())?;
+                let tree = render(&self.store, &id, overlay)?;
                 if overlay {
                     self.store.hold(&tree, pod.uuid())?;
                 }
@@ -248,6 +242,16 @@ impl<'r> Checked<'r> {
         pod.write_file(layout::STAGE1_MANIFEST, image.compact().as_bytes())?;
         pod.set_flavor(flavor.name())
     }
+}
+
+/// The layers for an overlay, or one directory to copy.
+pub(crate) fn render(store: &Store, id: &ImageId, overlay: bool) -> Result<Tree> {
+    let tree = if overlay {
+        store.render(id)
+    } else {
+        store.render_flat(id)
+    };
+    tree.message(|| "error rendering tree store".into())
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY

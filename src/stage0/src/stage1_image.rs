@@ -7,7 +7,7 @@
 //! distribution's packages put them.
 
 use crate::env::Env;
-use crate::fetch::{Finder, PullPolicy};
+use crate::fetch::{PullPolicy, Remarks, fetcher};
 use crate::legacy::Stage1Image;
 use model::{Context, Fault, fault::Result};
 use pod::entry::Interface;
@@ -110,12 +110,8 @@ pub(crate) fn select(env: &Env, store: &Store, choice: Option<&Choice>) -> Resul
     if let Some(flavor) = by_file(Path::new(&word))? {
         return Ok(Selected::BuiltIn(flavor));
     }
-    let finder = Finder {
-        env,
-        store,
-        policy: PullPolicy::New,
-    };
-    let id = finder
+    let remarks = Remarks(env);
+    let id = fetcher(env, store, PullPolicy::New, &remarks)
         .find_stage1(&word, exempt)
         .message(|| "failed to fetch stage1 image".into())?;
     Stage1Image::of(store, id).map(Selected::Image)
@@ -141,7 +137,8 @@ fn configured(env: &Env, store: &Store, name: &str, version: &str) -> Result<Sel
     if let Some(flavor) = by_name(name)? {
         return Ok(Selected::BuiltIn(flavor));
     }
-    let finder = |policy| Finder { env, store, policy };
+    let remarks = Remarks(env);
+    let finder = |policy| fetcher(env, store, policy, &remarks);
     let word = format!("{name}:{version}");
     let id = match finder(PullPolicy::Never).find_stage1(&word, false) {
         Ok(id) => id,

@@ -71,7 +71,6 @@ fn a_local_file_without_signature_is_refused_as_ever() {
     );
     std::fs::write(format!("{word}.asc"), "signature").unwrap();
     let fault = fetch_one(&strict, word, PullPolicy::Update).unwrap_err();
-    assert!(fault.cause.contains("cannot verify signatures"), "{fault}");
     assert!(fault.hint.unwrap().contains("--insecure-options=image"));
     assert!(images::list(&strict, &[], false).unwrap().images.is_empty());
 }
@@ -85,8 +84,10 @@ fn what_needs_the_network_is_refused_by_name() {
         "https://example.com/a.aci",
         "docker://busybox",
     ] {
-        let fault = fetch_one(&env, word, PullPolicy::New).unwrap_err();
-        assert!(fault.cause.contains("no network fetching"), "{fault}");
+        if cfg!(not(feature = "fetch")) {
+            let fault = fetch_one(&env, word, PullPolicy::New).unwrap_err();
+            assert!(fault.cause.contains("no network fetching"), "{fault}");
+        }
         let fault = fetch_one(&env, word, PullPolicy::Never).unwrap_err();
         assert!(fault.cause.starts_with("unable to fetch"), "{fault}");
     }
@@ -138,7 +139,7 @@ fn a_missing_dependency_stops_the_fetch() {
     let env = env(&dir, "image");
     let upper = image(&dir, "upper", Some("lower"));
     let word = upper.to_str().unwrap();
-    assert!(fetch_one(&env, word, PullPolicy::Update).is_err());
+    assert!(fetch_one(&env, word, PullPolicy::Never).is_err());
     let lower = image(&dir, "lower", None);
     fetch_one(&env, lower.to_str().unwrap(), PullPolicy::Update).unwrap();
     fetch_one(&env, word, PullPolicy::Update).unwrap();

@@ -2,6 +2,8 @@
 
 use crate::copy::copy_tree;
 use crate::files;
+use crate::put::check_id;
+use crate::record::ImageRecord;
 use crate::store::Store;
 use model::{Fault, ImageId, fault::Result};
 use rustix::fs::{Mode, OFlags};
@@ -18,13 +20,16 @@ const EXTRACTED: u32 = 0o644;
 const RENDERED: u32 = 0o700;
 
 impl Store {
-    /// Writes the uncompressed ACI, byte for byte as it was imported. If a file
-    /// of the layer was changed, fails with `Kind::Corrupt`; bytes may be written
-    /// by then.
+    /// Writes the uncompressed ACI, byte for byte as it was imported; of an image
+    /// of several layers the archive that its ID is the hash of. If a file of a
+    /// layer was changed, fails with `Kind::Corrupt`; bytes may be written by then.
     pub fn export(&self, id: &ImageId, out: &mut dyn Write) -> Result<()> {
         let root = self.required_root()?;
-        self.require(root, id)?;
-        self.rebuild_layer(root, id, out)?;
+        let record = self.require(root, id)?;
+        if record.packed {
+            return self.export_packed(root, &record, out);
+        }
+        self.rebuild(root, &record, out)?;
         self.touch(root, id);
         Ok(())
     }
@@ -33,15 +38,17 @@ impl Store {
     /// exist or is empty: `manifest` and `rootfs/`, or what is in the rootfs.
     pub fn extract(&self, id: &ImageId, dir: &Path, rootfs_only: bool) -> Result<()> {
         let root = self.required_root()?;
-        self.require(root, id)?;
-        let layer = self.claim_layer(root, id)?;
-        let files = files::open_dir(layer.dir(), "rootfs")
-            .map_err(|err| self.fault("open", &format!("layers/{}/rootfs", id.as_str()), err))?;
-        let manifest = if rootfs_only {
-            None
-        } else {
-            Some((self.manifest_bytes(id)?, EXTRACTED))
-        };
+        let record = self.require(root, id)?;
+        if record.packed {
+            return self.with_packed(root, &record, &mut |rootfs, manifest| {
+                let manifest = (!rootfs_only).then(|| (manifest.to_vec(), EXTRACTED));
+                copy_out(rootfs, manifest, dir)
+            });
+        }
+        let (held, manifest) = self.claim_files(root, id)?;
+        let files = files::open_dir(held.dir(), "rootfs")
+            .map_err(|err| self.fault("open", &format!("{}/rootfs", id.as_str()), err))?;
+        let manifest = (!rootfs_only).then_some((manifest, EXTRACTED));
         copy_out(files.as_fd(), manifest, dir)?;
         self.touch(root, id);
         Ok(())
@@ -49,15 +56,40 @@ impl Store {
 
     /// The same for an image merged with its dependencies.
     pub fn render_to(&self, id: &ImageId, dir: &Path, rootfs_only: bool) -> Result<()> {
-        let tree = self.render(id)?;
-        let files = files::open_dir(tree.held.dir(), "rootfs")
-            .map_err(|err| self.fault("open", &tree.key, err))?;
+        let root = self.required_root()?;
+        let record = self.require(root, id)?;
+        if record.packed && record.plain {
+            return self.with_packed(root, &record, &mut |rootfs, manifest| {
+                let manifest = (!rootfs_only).then(|| (manifest.to_vec(), RENDERED));
+                copy_out(rootfs, manifest, dir)
+            });
+        }
+        let tree = self.render_flat(id)?;
+        let [held] = tree.held.as_slice() else {
+            return Err(Fault::unsupported("a tree of several directories"));
+        };
+        let files = files::open_dir(held.dir(), "rootfs")
+            .map_err(|err| self.fault("open", &tree.tree_id, err))?;
         let manifest = if rootfs_only {
             None
         } else {
             Some((self.manifest_bytes(id)?, RENDERED))
         };
         copy_out(files.as_fd(), manifest, dir)
+    }
+
+    /// Makes the archive of an unpacked image anew, and checks that it is it.
+    pub(crate) fn rebuild(
+        &self,
+        root: BorrowedFd<'_>,
+        record: &ImageRecord,
+        out: &mut dyn Write,
+    ) -> Result<()> {
+        if record.layers.is_empty() {
+            return self.rebuild_layer(root, &record.id, out);
+        }
+        let layered = self.open_layers(root, &record.layers)?;
+        self.write_canonical(root, &record.id, &layered, out)
     }
 
     /// Feeds the tar of an image's layer to a writer.
@@ -71,15 +103,7 @@ impl Store {
         let recipe = files::open_file(layer.dir(), "recipe")
             .map_err(|err| self.fault("open", &format!("layers/{}/recipe", id.as_str()), err))?;
         let rebuilt = archive::rebuild(&recipe, layer.dir(), out)?;
-        let found = ImageId::from_digest(&rebuilt.digest);
-        if found != *id {
-            return Err(Fault::corrupt(format!(
-                "image hash does not match expected ({} != {})",
-                found.as_str(),
-                id.as_str()
-            )));
-        }
-        Ok(())
+        check_id(&ImageId::from_digest(&rebuilt.digest), Some(id))
     }
 }
 

@@ -35,9 +35,8 @@ impl Farm {
         let mut held = Vec::new();
         let mut rootfs = Vec::new();
         for (image, source) in list.iter().enumerate() {
-            let layer = store.claim_layer(root, &source.id)?;
-            let failed = |err| store.fault("read", &format!("layers/{}", source.id.as_str()), err);
-            let manifest = files::read_small(layer.dir(), "manifest").map_err(failed)?;
+            let (layer, manifest) = store.claim_files(root, &source.id)?;
+            let failed = |err| store.fault("read", source.id.as_str(), err);
             let whitelist = ImageManifest::parse(&manifest)?.path_whitelist;
             let above = source.parent.and_then(|parent| filters.get(parent));
             let filter = Filter::below(above, &whitelist);
@@ -103,7 +102,7 @@ impl Farm {
                     (!same).then_some("has another owner or mode")
                 }
                 Some(_) => {
-                    let same = same_file(self.layer(taken), tree, path)?;
+                    let same = same_file(self.layer(taken), path, tree, path)?;
                     (!same).then_some("differs from its layer")
                 }
             };
@@ -147,9 +146,26 @@ fn same_dir(a: BorrowedFd<'_>, b: BorrowedFd<'_>, path: &Path) -> io::Result<boo
     Ok(is_dir && (a.st_mode, a.st_uid, a.st_gid) == (b.st_mode, b.st_uid, b.st_gid))
 }
 
+/// Whether a directory has this mode and, where root has made it, these owners.
+pub(crate) fn same_attributes(
+    tree: BorrowedFd<'_>,
+    path: &Path,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+) -> io::Result<bool> {
+    let stat = rustix::fs::statat(tree, path, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok((stat.st_mode & 0o7777, stat.st_uid, stat.st_gid) == (mode & 0o7777, uid, gid))
+}
+
 /// Normally one inode; a copy must be equal in all that counts.
-fn same_file(layer: BorrowedFd<'_>, tree: BorrowedFd<'_>, path: &Path) -> io::Result<bool> {
-    let a = rustix::fs::statat(layer, path, AtFlags::SYMLINK_NOFOLLOW)?;
+pub(crate) fn same_file(
+    layer: BorrowedFd<'_>,
+    from: &Path,
+    tree: BorrowedFd<'_>,
+    path: &Path,
+) -> io::Result<bool> {
+    let a = rustix::fs::statat(layer, from, AtFlags::SYMLINK_NOFOLLOW)?;
     let b = rustix::fs::statat(tree, path, AtFlags::SYMLINK_NOFOLLOW)?;
     if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) {
         return Ok(true);
@@ -161,10 +177,10 @@ fn same_file(layer: BorrowedFd<'_>, tree: BorrowedFd<'_>, path: &Path) -> io::Re
     }
     match FileType::from_raw_mode(a.st_mode) {
         FileType::RegularFile => same_content(
-            &files::open_file(layer, path)?,
+            &files::open_file(layer, from)?,
             &files::open_file(tree, path)?,
         ),
-        FileType::Symlink => Ok(rustix::fs::readlinkat(layer, path, Vec::new())?
+        FileType::Symlink => Ok(rustix::fs::readlinkat(layer, from, Vec::new())?
             == rustix::fs::readlinkat(tree, path, Vec::new())?),
         _ => Ok(true),
     }
@@ -190,7 +206,7 @@ fn same_content(a: &File, b: &File) -> io::Result<bool> {
 
 /// Visits everything below a directory, sorted, parents before what is in them.
 /// One fd is open at a time, however deep the tree.
-fn walk(top: BorrowedFd<'_>, visit: &mut dyn FnMut(&[u8], bool)) -> io::Result<()> {
+pub(crate) fn walk(top: BorrowedFd<'_>, visit: &mut dyn FnMut(&[u8], bool)) -> io::Result<()> {
     let mut todo: Vec<(PathBuf, bool)> = vec![(PathBuf::new(), true)];
     while let Some((path, is_dir)) = todo.pop() {
         let at_top = path.as_os_str().is_empty();

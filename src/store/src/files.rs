@@ -2,7 +2,7 @@
 //! bounded reads, durable small files, sorted listings, locks that survive
 //! signals.
 
-use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Gid, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -20,7 +20,8 @@ pub(crate) fn open_dir(at: BorrowedFd<'_>, path: impl rustix::path::Arg) -> io::
 }
 
 pub(crate) fn open_file(at: BorrowedFd<'_>, path: impl rustix::path::Arg) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // A pipe that a stranger has put there must not stop us.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::openat(
         at,
         path,
@@ -66,6 +67,17 @@ pub(crate) fn write_new(
     bytes: &[u8],
 ) -> io::Result<()> {
     create(at, path, mode)?.write_all(bytes)
+}
+
+/// Gives a file the group of a directory that it will not be made in but moved
+/// to. A user who is no member of that group keeps what he has.
+pub(crate) fn share(at: BorrowedFd<'_>, name: &str, like: BorrowedFd<'_>) -> io::Result<()> {
+    let group = Gid::from_raw(rustix::fs::fstat(like)?.st_gid);
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    match rustix::fs::chownat(at, name, None, Some(group), flags) {
+        Ok(()) | Err(Errno::PERM) => Ok(()),
+        Err(err) => Err(err.into()),
+    }
 }
 
 /// Makes a directory unless it stands already. A new one gets exactly `mode`,

@@ -6,13 +6,15 @@
 //! collected, and the next gc tries again.
 
 use crate::files;
+use crate::inbox::Inbox;
+use crate::key::{self, Key};
 use crate::remove::{Gone, Removal};
 use crate::shelf::Shelf;
 use crate::staging;
-use crate::store::{IMAGES, LAYERS, NAMES, Store};
+use crate::store::{IMAGES, LAYERS, NAMES, PACKED, Store};
 use model::{Fault, ImageId, PodUuid, fault::Result};
 use std::collections::BTreeSet;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 /// What a garbage collection has removed.
@@ -22,8 +24,8 @@ pub struct Swept {
     pub trees: Vec<String>,
     /// Images past the grace period, least recently used first.
     pub images: Vec<(ImageId, Removal)>,
-    /// Layers that went without an image, or after it.
-    pub layers: Vec<ImageId>,
+    /// Names of layers that went without an image, or after it.
+    pub layers: Vec<String>,
     /// References of pods that no longer exist.
     pub holds: usize,
     /// Directories of imports and renderings that were killed.
@@ -64,6 +66,8 @@ impl Store {
         swept
             .faults
             .extend(failure.map(|err| self.fault("remove", "tmp", err)));
+        let inbox = self.sweep_inbox(root, &mut swept);
+        swept.note(inbox);
         let held = self.drop_dead_holds(root, live_pods, &mut swept);
         swept.note(held);
         let unnamed = self.reap_unnamed(root);
@@ -95,12 +99,33 @@ impl Store {
         Ok(())
     }
 
+    /// What killed processes of others have left, and what is no packed image.
+    fn sweep_inbox(&self, root: BorrowedFd<'_>, swept: &mut Swept) -> Result<()> {
+        let failed = |err| self.fault("remove", PACKED, err);
+        let Some(inbox) = Inbox::open(root).map_err(failed)? else {
+            return Ok(());
+        };
+        let (count, failure) = staging::sweep_area(inbox.tmp().map_err(failed)?.as_fd());
+        swept.staging += count;
+        swept.faults.extend(failure.map(failed));
+        for id in self.packed_ids(root)? {
+            if self.packed_record(root, &id)?.is_none() || self.is_stored(root, &id)? {
+                inbox.remove(&id).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     fn reap_unnamed(&self, root: BorrowedFd<'_>) -> Result<Gone> {
-        let trees = self.trees(root)?.into_iter().map(|(tree, _)| tree);
+        let trees = self
+            .trees(root)?
+            .into_iter()
+            .map(|(tree, _)| Key::Tree(tree));
         let layers = Shelf::layers(root)
             .names()
             .map_err(|err| self.fault("open", LAYERS, err))?;
-        let keys = trees.chain(layers).collect();
+        let layers = layers.into_iter().filter(|name| is_layer(name));
+        let keys = trees.chain(layers.map(Key::Layer)).collect();
         self.reap_keys(root, keys)
     }
 
@@ -146,6 +171,7 @@ impl Store {
             if self.is_stored(root, &id)? {
                 stored.insert(id);
             } else {
+                // Packed ones have no folder here.
                 self.remove_folder(root, &id)
                     .map_err(|err| self.fault("remove", id.as_str(), err))?;
             }
@@ -163,7 +189,12 @@ impl Store {
             }
             files::rmdir_if_empty(root, &by_name).map_err(failed)?;
         }
+        stored.extend(self.packed_ids(root)?);
         self.forget_urls(root, &|id| !stored.contains(id))
             .map_err(failed)
     }
+}
+
+fn is_layer(name: &str) -> bool {
+    key::image_of(name).is_some() || key::diff_of(name).is_some()
 }

@@ -1,10 +1,12 @@
-//! References of pods: an empty file `holds/<image or tree>/<pod uuid>` keeps a
+//! References of pods: an empty file `holds/<layer or tree>/<pod uuid>` keeps a
 //! layer or tree until the pod is gone, whatever becomes of the image's record.
+//! An image of several layers has one for each of them.
 //!
 //! A hold is taken while the [`Tree`] keeps the files locked, so there is no
 //! moment in which neither protects them.
 
 use crate::files;
+use crate::key::Key;
 use crate::put::mark;
 use crate::render::Tree;
 use crate::store::{HOLDS, Store};
@@ -27,16 +29,19 @@ impl Store {
     /// that there is no such pod. The pod's directory must exist already.
     pub fn hold(&self, tree: &Tree, pod: &PodUuid) -> Result<()> {
         let root = self.required_root()?;
-        let path = hold_path(&tree.key, pod.as_str());
-        let made = || loop {
-            files::ensure_dir(root, &holders_path(&tree.key), 0o700)?;
-            match mark(root, &path, 0o600) {
-                // The last of the other holders went, and took the folder along.
-                Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
-                made => return made,
-            }
-        };
-        made().map_err(|err| self.fault("create", &path, err))
+        for key in &tree.keys {
+            let path = hold_path(key.name(), pod.as_str());
+            let made = || loop {
+                files::ensure_dir(root, &holders_path(key.name()), 0o700)?;
+                match mark(root, &path, 0o600) {
+                    // The last of the other holders went, and took the folder along.
+                    Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
+                    made => return made,
+                }
+            };
+            made().map_err(|err| self.fault("create", &path, err))?;
+        }
+        Ok(())
     }
 
     /// Drops all holds of a pod; layers and trees that nothing names any more go.
@@ -48,7 +53,7 @@ impl Store {
         for key in self.held_keys(root)? {
             let path = hold_path(&key, pod.as_str());
             match rustix::fs::unlinkat(root, &path, AtFlags::empty()) {
-                Ok(()) => dropped.push(key),
+                Ok(()) => dropped.push(Key::parse(&key)),
                 Err(Errno::NOENT) => {}
                 Err(err) => return Err(self.fault("unlink", &path, err.into())),
             }

@@ -1,7 +1,7 @@
 //! Images on disk: each layer unpacked once, a record per image, references of
 //! pods, rendering, export, check and garbage collection.
 //!
-//! ACI bytes in, [`Tree`]s (overlay lower directories) and exact ACI bytes out.
+//! ACIs and layers in, [`Tree`]s (overlay lower directories) and exact ACI bytes out.
 //! Everything lies below `<dir>/store`; `docs/on-disk.md` describes the form.
 //!
 //! Invariants:
@@ -10,9 +10,12 @@
 //!   process that makes it;
 //! - a layer is never modified, and goes only under its exclusive lock, when no
 //!   image record, no tree and no pod names it;
+//! - others than root write in `packed/` only, and nothing in there is believed;
 //! - removing needs no free space: unlink and rmdir only.
 #![forbid(unsafe_code)]
 
+mod adopt;
+mod aside;
 mod assembly;
 pub mod copy;
 mod digest;
@@ -22,7 +25,11 @@ mod files;
 mod flatten;
 mod gc;
 mod hold;
+mod inbox;
+mod key;
+mod layered;
 mod lookup;
+mod pack;
 mod put;
 mod record;
 mod remove;
@@ -36,9 +43,10 @@ mod store;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod urls;
 mod verify;
 
-pub use assembly::{Assembly, Fetched};
+pub use assembly::Assembly;
 pub use gc::Swept;
 pub use lookup::missing;
 pub use put::Origin;
@@ -46,4 +54,5 @@ pub use record::ImageRecord;
 pub use remove::Removal;
 pub use render::Tree;
 pub use store::{Store, old_database};
+pub use urls::Fetched;
 pub use verify::Integrity;

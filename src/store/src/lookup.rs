@@ -1,14 +1,15 @@
-//! Finding images: by ID or a prefix of it, by name and labels, by the URL they
-//! came from; and reading what was found.
+//! Finding images: by ID or a prefix of it, by name and labels; and reading what
+//! was found. Packed images are found like the others.
 //!
 //! Cost: by ID one open; by name one listing of `names/<hash>` and one open per
-//! image of that name.
+//! image of that name, and one per packed image.
 
 use crate::digest;
 use crate::files;
 use crate::record::ImageRecord;
-use crate::store::{IMAGES, NAMES, Store, URLS, manifest_path};
+use crate::store::{IMAGES, NAMES, Store, manifest_path};
 use model::{AcIdentifier, Fault, ImageId, ImageManifest, Labels, fault::Result};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -31,34 +32,13 @@ pub fn missing(name: &AcIdentifier, labels: &Labels) -> Fault {
     ))
 }
 
-fn no_ids() -> Fault {
+pub(crate) fn no_ids() -> Fault {
     Fault::not_found("no image IDs found")
 }
 
 /// Where the images of one name are listed.
 pub(crate) fn name_path(name: &AcIdentifier) -> String {
     format!("{NAMES}/{}", digest::hex(name.as_str(), 32))
-}
-
-/// Where the image that came from a URL is noted.
-pub(crate) fn url_path(url: &str) -> String {
-    format!("{URLS}/{}", digest::hex(url, 64))
-}
-
-/// What a URL entry says: the URL itself and the ID.
-pub(crate) fn url_entry(url: &str, id: &ImageId) -> Vec<u8> {
-    let mut json = model::Value::default();
-    json["id"] = id.as_str().into();
-    json["url"] = url.into();
-    format!("{}\n", model::json::to_compact(&json)).into_bytes()
-}
-
-fn parse_url_entry(bytes: &[u8]) -> Option<(String, ImageId)> {
-    let json = model::json::parse(bytes).ok()?;
-    Some((
-        json["url"].as_str()?.to_string(),
-        ImageId::new(json["id"].as_str()?).ok()?,
-    ))
 }
 
 impl Store {
@@ -76,13 +56,13 @@ impl Store {
         };
         if prefix.len() == FULL {
             return match ImageId::new(prefix) {
-                Ok(id) if self.is_stored(root, &id)? => Ok(id),
+                Ok(id) if self.any_record_there(root, &id)? => Ok(id),
                 _ => Err(no_ids()),
             };
         }
         let mut found = None;
-        for id in self.ids(root)? {
-            if id.as_str().starts_with(prefix) && self.is_stored(root, &id)? {
+        for id in self.all_ids(root)? {
+            if id.as_str().starts_with(prefix) && self.any_record_there(root, &id)? {
                 if found.is_some() {
                     return Err(Fault::invalid(format!("ambiguous image ID: {prefix:?}")));
                 }
@@ -100,13 +80,15 @@ impl Store {
             return Ok(None);
         };
         let path = name_path(name);
-        let ids = files::names(root, &path).map_err(|err| self.fault("open", &path, err))?;
+        let named = files::names(root, &path).map_err(|err| self.fault("open", &path, err))?;
+        let unpacked = named.iter().filter_map(|name| ImageId::new(name).ok());
+        let ids: BTreeSet<ImageId> = unpacked.chain(self.packed_ids(root)?).collect();
         let any_version = labels.get("version").is_none();
         let rank = |record: &ImageRecord| (any_version && record.latest, record.import_time_ns);
         let mut best: Option<ImageRecord> = None;
         let mut damaged = None;
-        for id in ids.iter().filter_map(|name| ImageId::new(name).ok()) {
-            match self.read_record(root, &id) {
+        for id in ids {
+            match self.any_record(root, &id) {
                 Ok(Some(record)) if record.name == *name && record.labels.satisfy(labels) => {
                     if best.as_ref().is_none_or(|best| rank(&record) > rank(best)) {
                         best = Some(record);
@@ -123,32 +105,15 @@ impl Store {
         }
     }
 
-    /// The image that was last imported from exactly this URL.
-    pub fn by_url(&self, url: &str) -> Result<Option<ImageRecord>> {
-        let Some(root) = self.root()? else {
-            return Ok(None);
-        };
-        let path = url_path(url);
-        let bytes = match files::read_small(root, &path) {
-            Ok(bytes) => bytes,
-            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(err) => return Err(self.fault("open", &path, err)),
-        };
-        match parse_url_entry(&bytes) {
-            Some((noted, id)) if noted == url => self.read_record(root, &id),
-            _ => Ok(None),
-        }
-    }
-
     /// All images, ordered by ID; damaged records as failures of their own.
     pub fn list(&self) -> Result<Vec<Result<ImageRecord>>> {
         let Some(root) = self.root()? else {
             return Ok(Vec::new());
         };
         Ok(self
-            .ids(root)?
+            .all_ids(root)?
             .iter()
-            .filter_map(|id| self.read_record(root, id).transpose())
+            .filter_map(|id| self.any_record(root, id).transpose())
             .collect())
     }
 
@@ -157,6 +122,9 @@ impl Store {
         let Some(root) = self.root()? else {
             return Err(no_ids());
         };
+        if !self.is_stored(root, id)? && self.require(root, id)?.packed {
+            return self.packed_manifest(root, id);
+        }
         let path = manifest_path(id);
         match files::read_small(root, &path) {
             Ok(bytes) if self.is_stored(root, id)? => Ok(bytes),
@@ -171,9 +139,13 @@ impl Store {
             .map_err(|fault| fault.link(format!("read the manifest of {:?}", id.as_str())))
     }
 
-    /// The record of an image that has to be there.
+    /// The record of an image that has to be there. If it is packed root unpacks
+    /// it now; anybody else gets the record of a packed image.
     pub(crate) fn require(&self, root: BorrowedFd<'_>, id: &ImageId) -> Result<ImageRecord> {
-        self.read_record(root, id)?.ok_or_else(no_ids)
+        match self.any_record(root, id)? {
+            Some(record) if record.packed && self.unpacks => self.adopt(root, &record),
+            record => record.ok_or_else(no_ids),
+        }
     }
 
     pub(crate) fn required_root(&self) -> Result<BorrowedFd<'_>> {
@@ -185,6 +157,16 @@ impl Store {
         files::exists(root, &path).map_err(|err| self.fault("stat", &path, err))
     }
 
+    /// The same for unpacked and packed ones.
+    fn any_record_there(&self, root: BorrowedFd<'_>, id: &ImageId) -> Result<bool> {
+        Ok(self.is_stored(root, id)? || self.packed_record(root, id)?.is_some())
+    }
+
+    fn all_ids(&self, root: BorrowedFd<'_>) -> Result<BTreeSet<ImageId>> {
+        let unpacked = self.ids(root)?.into_iter();
+        Ok(unpacked.chain(self.packed_ids(root)?).collect())
+    }
+
     /// The IDs that have a folder, stored or half removed.
     pub(crate) fn ids(&self, root: BorrowedFd<'_>) -> Result<Vec<ImageId>> {
         let names = files::names(root, IMAGES).map_err(|err| self.fault("open", IMAGES, err))?;
@@ -192,26 +174,5 @@ impl Store {
             .iter()
             .filter_map(|name| ImageId::new(name).ok())
             .collect())
-    }
-
-    /// Drops the URL entries that name one of the given images, or that cannot
-    /// be read.
-    pub(crate) fn forget_urls(
-        &self,
-        root: BorrowedFd<'_>,
-        forget: &dyn Fn(&ImageId) -> bool,
-    ) -> io::Result<()> {
-        for name in files::names(root, URLS)? {
-            let path = format!("{URLS}/{name}");
-            let bytes = match files::read_small(root, &path) {
-                Ok(bytes) => bytes,
-                Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
-                Err(err) => return Err(err),
-            };
-            if parse_url_entry(&bytes).is_none_or(|(_, id)| forget(&id)) {
-                files::unlink(root, &path)?;
-            }
-        }
-        Ok(())
     }
 }

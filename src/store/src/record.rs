@@ -4,16 +4,22 @@
 //! On disk it is one line of JSON, `images/<id>/record`; the image exists as
 //! long as this file does. The time of last use is the file's mtime, so noting a
 //! use is one system call and no write.
+//!
+//! Images of several layers, and packed ones, have records of format 2, so that
+//! an older rkt leaves them alone.
 
 use crate::files;
+use crate::key;
 use crate::store::{Store, record_path};
+use model::digest::Digest;
 use model::{AcIdentifier, Fault, ImageId, Label, Labels, Value, fault::Result};
 use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_NOW};
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// The version of the form; a higher one is not ours to touch.
-const FORMAT: u64 = 1;
+/// The versions of the form; a higher one is not ours to touch.
+const ALONE: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// What is known of a stored image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +43,37 @@ pub struct ImageRecord {
     pub notes: Vec<String>,
     /// Its tree is its layer: no dependencies and no path whitelist.
     pub(crate) plain: bool,
+    /// The diff IDs of an image of several layers, lowest first; else empty.
+    pub(crate) layers: Vec<Digest>,
+    pub(crate) top: Top,
+    /// It waits in `packed/` for root to unpack it.
+    pub(crate) packed: bool,
+}
+
+/// What an overlay of an image's layers needs beside them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Top {
+    #[default]
+    Nothing,
+    /// One more layer on top.
+    Fixups,
+    /// Overlay does not do: a tree of hard links takes the place of the layers.
+    Flat,
+}
+
+impl Top {
+    fn word(self) -> &'static str {
+        match self {
+            Top::Nothing => "nothing",
+            Top::Fixups => "fixups",
+            Top::Flat => "flat",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Top> {
+        let all = [Top::Nothing, Top::Fixups, Top::Flat];
+        all.into_iter().find(|top| top.word() == word)
+    }
 }
 
 impl ImageRecord {
@@ -47,7 +84,8 @@ impl ImageRecord {
             .map(|label| Value::from(vec![label.name.as_str(), label.value.as_str()]))
             .collect::<Vec<_>>();
         let mut json = Value::default();
-        json["format"] = FORMAT.into();
+        let alone = self.layers.is_empty() && !self.packed;
+        json["format"] = (if alone { ALONE } else { FORMAT }).into();
         json["id"] = self.id.as_str().into();
         json["name"] = self.name.as_str().into();
         json["labels"] = labels.into();
@@ -56,6 +94,13 @@ impl ImageRecord {
         json["size"] = self.size.into();
         json["treeSize"] = self.tree_size.into();
         json["plain"] = self.plain.into();
+        if !self.layers.is_empty() {
+            json["layers"] = key::digests_json(&self.layers);
+            json["top"] = self.top.word().into();
+        }
+        if self.packed {
+            json["packed"] = true.into();
+        }
         if !self.notes.is_empty() {
             json["notes"] = self.notes.clone().into();
         }
@@ -66,10 +111,10 @@ impl ImageRecord {
         format!("{}\n", model::json::to_compact(&self.to_json())).into_bytes()
     }
 
-    fn parse(id: &ImageId, bytes: &[u8], last_used_ns: i64) -> Result<ImageRecord> {
+    pub(crate) fn parse(id: &ImageId, bytes: &[u8], last_used_ns: i64) -> Result<ImageRecord> {
         let json = model::json::parse(bytes)?;
         match json["format"].as_u64() {
-            Some(FORMAT) => {}
+            Some(ALONE | FORMAT) => {}
             Some(newer) => {
                 return Err(Fault::unsupported(format!(
                     "image record of format {newer}, this rkt knows {FORMAT}"
@@ -91,6 +136,17 @@ impl ImageRecord {
             }
         }
         let notes = json["notes"].as_array().map_or(&[][..], Vec::as_slice);
+        let layers = match &json["layers"] {
+            Value::Null => Vec::new(),
+            listed => key::parse_digests(listed).ok_or_else(|| bad("layers"))?,
+        };
+        let top = match &json["top"] {
+            Value::Null => Top::default(),
+            word => word
+                .as_str()
+                .and_then(Top::parse)
+                .ok_or_else(|| bad("top"))?,
+        };
         let number = |key: &str| json[key].as_u64().ok_or_else(|| bad(key));
         let flag = |key: &str| json[key].as_bool().ok_or_else(|| bad(key));
         Ok(ImageRecord {
@@ -110,6 +166,9 @@ impl ImageRecord {
                 .map(String::from)
                 .collect(),
             plain: flag("plain")?,
+            layers,
+            top,
+            packed: json["packed"].as_bool().unwrap_or(false),
         })
     }
 }
@@ -122,11 +181,24 @@ impl Store {
     /// The record of an image, `None` if it is not stored.
     pub fn get(&self, id: &ImageId) -> Result<Option<ImageRecord>> {
         match self.root()? {
-            Some(root) => self.read_record(root, id),
+            Some(root) => self.any_record(root, id),
             None => Ok(None),
         }
     }
 
+    /// Of an unpacked image, or else of a packed one.
+    pub(crate) fn any_record(
+        &self,
+        root: BorrowedFd<'_>,
+        id: &ImageId,
+    ) -> Result<Option<ImageRecord>> {
+        match self.read_record(root, id)? {
+            None => self.packed_record(root, id),
+            unpacked => Ok(unpacked),
+        }
+    }
+
+    /// Of an unpacked image.
     pub(crate) fn read_record(
         &self,
         root: BorrowedFd<'_>,
@@ -172,6 +244,7 @@ impl Store {
         record.tree_size = bytes;
         let _ = crate::staging::Staging::new(root).and_then(|staging| {
             files::write_new(staging.dir(), "record", 0o640, &record.to_bytes())?;
+            files::share(staging.dir(), "record", root)?;
             set_last_used(staging.dir(), "record", record.last_used_ns)?;
             Ok(rustix::fs::renameat(
                 staging.dir(),
@@ -183,7 +256,7 @@ impl Store {
     }
 }
 
-fn nanoseconds(stat: &rustix::fs::Stat) -> i64 {
+pub(crate) fn nanoseconds(stat: &rustix::fs::Stat) -> i64 {
     stat.st_mtime
         .saturating_mul(1_000_000_000)
         .saturating_add(stat.st_mtime_nsec as i64)

@@ -1,14 +1,19 @@
 //! From an image to the directories that an overlay mounts. An image that stands
 //! alone is its layer; one with dependencies or a path whitelist gets a tree of
-//! hard links, built once and kept in `trees/`.
+//! hard links, built once and kept in `trees/`. An image of several layers is
+//! these, with what [`crate::layered`] has made for it at its import.
 
 use crate::farm::Farm;
 use crate::files;
 use crate::flatten::{Source, flatten, tree_id};
+use crate::key::{self, Key, tree_of};
+use crate::layered::lowers;
+use crate::record::{ImageRecord, Top};
 use crate::shelf::{Held, Shelf};
 use crate::short;
 use crate::staging::Staging;
 use crate::store::{LAYERS, Store, TREES};
+use model::digest::Digest;
 use model::{Fault, ImageId, Value, fault::Result};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -22,84 +27,115 @@ pub struct Tree {
     pub tree_id: String,
     /// Absolute and short, highest priority first; read-only by contract.
     pub lowers: Vec<PathBuf>,
-    /// What a hold names: the tree's ID, or the image's where the tree is its layer.
-    pub(crate) key: String,
-    pub(crate) held: Held,
+    /// The layers and trees of `lowers`, in their order: what holds name.
+    pub(crate) keys: Vec<Key>,
+    pub(crate) held: Vec<Held>,
 }
 
 /// What stands in a tree's `sources`.
 #[derive(Debug)]
 pub(crate) struct Sources {
     pub image: ImageId,
-    pub list: Vec<Source>,
+    pub made_of: MadeOf,
+}
+
+#[derive(Debug)]
+pub(crate) enum MadeOf {
+    /// The image and what it depends on.
+    Images(Vec<Source>),
+    /// The image's own layers, lowest first.
+    Layers(Vec<Digest>),
 }
 
 impl Sources {
-    fn to_bytes(&self) -> Vec<u8> {
-        let list: Vec<Value> = self
-            .list
-            .iter()
-            .map(|source| {
-                let mut json = Value::default();
-                json["layer"] = source.id.as_str().into();
-                json["parent"] = source.parent.into();
-                json
-            })
-            .collect();
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut json = Value::default();
-        json["format"] = 1.into();
         json["image"] = self.image.as_str().into();
-        json["sources"] = list.into();
+        match &self.made_of {
+            MadeOf::Images(list) => {
+                let list = list.iter().map(|source| {
+                    let mut json = Value::default();
+                    json["layer"] = source.id.as_str().into();
+                    json["parent"] = source.parent.into();
+                    json
+                });
+                json["format"] = 1.into();
+                json["sources"] = list.collect();
+            }
+            MadeOf::Layers(layers) => {
+                json["format"] = 2.into();
+                json["layers"] = key::digests_json(layers);
+            }
+        }
         format!("{}\n", model::json::to_compact(&json)).into_bytes()
     }
 
     /// `None` if the tree is damaged, or newer than this rkt.
     pub(crate) fn read(tree: BorrowedFd<'_>) -> Option<Sources> {
         let json = model::json::parse(&files::read_small(tree, "sources").ok()?).ok()?;
-        if json["format"].as_u64() != Some(1) {
-            return None;
-        }
-        let mut list = Vec::new();
-        for source in json["sources"].as_array()? {
-            let parent = match &source["parent"] {
-                Value::Null => None,
-                index => Some(usize::try_from(index.as_u64()?).ok()?),
-            };
-            // A parent comes before what it depends on.
-            if parent.map_or(!list.is_empty(), |parent| parent >= list.len()) {
-                return None;
-            }
-            list.push(Source {
-                id: ImageId::new(source["layer"].as_str()?).ok()?,
-                parent,
-            });
-        }
         Some(Sources {
             image: ImageId::new(json["image"].as_str()?).ok()?,
-            list,
+            made_of: match json["format"].as_u64() {
+                Some(1) => MadeOf::Images(parse_images(&json["sources"])?),
+                Some(2) => MadeOf::Layers(key::parse_digests(&json["layers"])?),
+                _ => return None,
+            },
         })
     }
+
+    /// The names of the layers.
+    pub(crate) fn layers(&self) -> Vec<String> {
+        match &self.made_of {
+            MadeOf::Images(list) => list.iter().map(|s| s.id.as_str().to_string()).collect(),
+            MadeOf::Layers(layers) => layers.iter().map(Digest::file_name).collect(),
+        }
+    }
+}
+
+fn parse_images(json: &Value) -> Option<Vec<Source>> {
+    let mut list = Vec::new();
+    for source in json.as_array()? {
+        let parent = match &source["parent"] {
+            Value::Null => None,
+            index => Some(usize::try_from(index.as_u64()?).ok()?),
+        };
+        // A parent comes before what it depends on.
+        if parent.map_or(!list.is_empty(), |parent| parent >= list.len()) {
+            return None;
+        }
+        list.push(Source {
+            id: ImageId::new(source["layer"].as_str()?).ok()?,
+            parent,
+        });
+    }
+    Some(list)
 }
 
 impl Store {
     /// Gives the directories of an image, and renders it first where that was
     /// not done yet. Counts as a use of the image.
     pub fn render(&self, id: &ImageId) -> Result<Tree> {
+        self.render_as(id, false)
+    }
+
+    /// The same as one directory, for who copies it. No whiteout shows in it.
+    pub fn render_flat(&self, id: &ImageId) -> Result<Tree> {
+        self.render_as(id, true)
+    }
+
+    fn render_as(&self, id: &ImageId, flat: bool) -> Result<Tree> {
         let root = self.required_root()?;
         let record = self.require(root, id)?;
-        let tree = if record.plain {
-            let alone = Source {
-                id: id.clone(),
-                parent: None,
-            };
+        if record.packed {
+            return Err(crate::inbox::needs_root(id));
+        }
+        let tree = if !record.layers.is_empty() {
+            let top = if flat { Top::Flat } else { record.top };
+            self.render_layers(root, &record, top)?
+        } else if record.plain {
             let held = self.claim_layer(root, id)?;
-            self.tree(
-                root,
-                LAYERS,
-                tree_id(&[alone]),
-                id.as_str().to_string(),
-                held,
-            )
+            let key = Key::Layer(id.as_str().to_string());
+            self.tree(root, tree_of(id), vec![(key, held)])
         } else {
             let sources = self.sources(id)?;
             let tree_id = tree_id(&sources);
@@ -107,28 +143,63 @@ impl Store {
                 Some(held) => held,
                 None => self.build_tree(root, id, sources, &tree_id)?,
             };
-            self.tree(root, TREES, tree_id.clone(), tree_id, held)
+            self.tree(root, tree_id.clone(), vec![(Key::Tree(tree_id), held)])
         };
         self.touch(root, id);
         Ok(tree)
     }
 
-    fn tree(
-        &self,
-        root: BorrowedFd<'_>,
-        area: &str,
-        tree_id: String,
-        key: String,
-        held: Held,
-    ) -> Tree {
-        let inside =
-            short::link(root, area, &key).unwrap_or_else(|| format!("{area}/{key}/rootfs"));
+    /// The layers of an image, and what lies on top of them or takes their place.
+    fn render_layers(&self, root: BorrowedFd<'_>, record: &ImageRecord, top: Top) -> Result<Tree> {
+        let mut parts = Vec::new();
+        if let Some((name, held)) = self.top_tree(root, record, top)? {
+            parts.push((Key::Tree(name), held));
+        }
+        if top != Top::Flat {
+            for layer in lowers(&record.layers) {
+                let held = self.require_diff(root, layer)?;
+                parts.push((Key::Layer(layer.file_name()), held));
+            }
+        }
+        Ok(self.tree(root, tree_of(&record.id), parts))
+    }
+
+    fn tree(&self, root: BorrowedFd<'_>, tree_id: String, parts: Vec<(Key, Held)>) -> Tree {
+        let (keys, held): (Vec<Key>, Vec<Held>) = parts.into_iter().unzip();
+        let lowers = keys.iter().map(|key| {
+            let (area, name) = match key {
+                Key::Layer(name) => (LAYERS, name),
+                Key::Tree(name) => (TREES, name),
+            };
+            let inside = short::link(root, area, name);
+            self.path()
+                .join(inside.unwrap_or_else(|| format!("{area}/{name}/rootfs")))
+        });
         Tree {
             tree_id,
-            lowers: vec![self.path().join(inside)],
-            key,
+            lowers: lowers.collect(),
+            keys,
             held,
         }
+    }
+
+    /// One directory with all files of an image, and its manifest. Of an image
+    /// that was removed the layer of its ACI may be there still.
+    pub(crate) fn claim_files(
+        &self,
+        root: BorrowedFd<'_>,
+        id: &ImageId,
+    ) -> Result<(Held, Vec<u8>)> {
+        if let Some(record) = self.read_record(root, id)?
+            && !record.layers.is_empty()
+            && let Some((_, held)) = self.top_tree(root, &record, Top::Flat)?
+        {
+            return Ok((held, self.manifest_bytes(id)?));
+        }
+        let held = self.claim_layer(root, id)?;
+        let manifest = files::read_small(held.dir(), "manifest")
+            .map_err(|err| self.fault("read", &format!("{LAYERS}/{}", id.as_str()), err))?;
+        Ok((held, manifest))
     }
 
     pub(crate) fn claim_layer(&self, root: BorrowedFd<'_>, id: &ImageId) -> Result<Held> {
@@ -188,13 +259,14 @@ impl Store {
         let bytes = farm.build(rootfs.as_fd()).map_err(failed)?;
         let sources = Sources {
             image: id.clone(),
-            list,
+            made_of: MadeOf::Images(list),
         };
         files::write_new(staged.as_fd(), "sources", 0o600, &sources.to_bytes()).map_err(failed)?;
         rustix::fs::syncfs(root).map_err(|err| failed(err.into()))?;
         let held = Shelf::trees(root)
             .place(staging.dir(), "tree", tree_id)
             .map_err(failed)?;
+        Shelf::trees(root).sync().map_err(failed)?;
         self.note_tree_size(root, id, bytes);
         Ok(held)
     }

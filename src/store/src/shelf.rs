@@ -7,6 +7,7 @@
 //! itself, removers need the exclusive one; there are no lock files to clean up.
 
 use crate::files;
+use crate::key;
 use model::Fault;
 use rustix::fs::FlockOperation;
 use std::io;
@@ -17,7 +18,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(crate) struct Shelf<'a> {
     root: BorrowedFd<'a>,
     area: &'static str,
-    seal: &'static str,
 }
 
 /// A complete directory that cannot go while this value lives.
@@ -40,21 +40,26 @@ pub(crate) enum Reaped {
 }
 
 impl<'a> Shelf<'a> {
-    /// The unpacked layers; the recipe of the tar is the seal.
+    /// The unpacked layers. The seal is what the archive is made of again: of
+    /// an ACI the recipe of its tar, of others the index.
     pub(crate) fn layers(root: BorrowedFd<'a>) -> Shelf<'a> {
-        Shelf {
-            root,
-            area: crate::store::LAYERS,
-            seal: "recipe",
-        }
+        let area = crate::store::LAYERS;
+        Shelf { root, area }
     }
 
     /// The rendered trees; the list of what went into them is the seal.
     pub(crate) fn trees(root: BorrowedFd<'a>) -> Shelf<'a> {
-        Shelf {
-            root,
-            area: crate::store::TREES,
-            seal: "sources",
+        let area = crate::store::TREES;
+        Shelf { root, area }
+    }
+
+    fn seal(&self, name: &str) -> &'static str {
+        if self.area == crate::store::TREES {
+            "sources"
+        } else if key::diff_of(name).is_some() {
+            "index"
+        } else {
+            "recipe"
         }
     }
 
@@ -75,7 +80,7 @@ impl<'a> Shelf<'a> {
                 Err(err) => return Err(err),
             };
             files::lock(dir.as_fd(), FlockOperation::LockShared)?;
-            if files::exists(dir.as_fd(), self.seal)? {
+            if files::exists(dir.as_fd(), self.seal(name))? {
                 return Ok(Some(Held(dir)));
             }
             // It was removed while we waited for the lock: look again, another
@@ -88,17 +93,14 @@ impl<'a> Shelf<'a> {
 
     /// Moves a finished directory from a staging directory to its final name and
     /// takes it for use. If one stands there already, that one is taken and the
-    /// staged one stays where it is.
+    /// staged one stays where it is. [`Shelf::sync`] makes it last.
     pub(crate) fn place(&self, staged: BorrowedFd<'_>, from: &str, name: &str) -> io::Result<Held> {
         let dir = files::open_dir(staged, from)?;
         // Before the rename: no remover may get hold of it in between.
         files::lock(dir.as_fd(), FlockOperation::LockShared)?;
         loop {
             match rustix::fs::renameat(staged, from, self.root, self.path(name)) {
-                Ok(()) => {
-                    files::sync_dir(self.root, self.area)?;
-                    return Ok(Held(dir));
-                }
+                Ok(()) => return Ok(Held(dir)),
                 Err(rustix::io::Errno::EXIST | rustix::io::Errno::NOTEMPTY) => {
                     match self.claim(name)? {
                         Some(held) => return Ok(held),
@@ -108,6 +110,11 @@ impl<'a> Shelf<'a> {
                 Err(err) => return Err(err.into()),
             }
         }
+    }
+
+    /// Makes what was placed survive a power cut.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        files::sync_dir(self.root, self.area)
     }
 
     /// Removes a directory unless somebody uses it or `named` says that it is
@@ -140,7 +147,7 @@ impl<'a> Shelf<'a> {
             Err(err) => return Err(err),
         };
         files::lock(dir.as_fd(), FlockOperation::LockExclusive)?;
-        if files::exists(dir.as_fd(), self.seal)? {
+        if files::exists(dir.as_fd(), self.seal(name))? {
             return Ok(());
         }
         self.erase(dir.as_fd(), name)
@@ -150,7 +157,7 @@ impl<'a> Shelf<'a> {
     /// that looks complete; then through the fd, so that a new directory which
     /// has taken the name is not hurt.
     fn erase(&self, dir: BorrowedFd<'_>, name: &str) -> io::Result<()> {
-        files::unlink(dir, self.seal)?;
+        files::unlink(dir, self.seal(name))?;
         rustix::fs::fsync(dir)?;
         for entry in files::entries(dir)? {
             files::remove_tree(dir, &entry.name)?;

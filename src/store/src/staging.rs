@@ -6,39 +6,45 @@ use crate::files;
 use crate::store::TMP;
 use rustix::fs::{FlockOperation, Mode};
 use rustix::rand::GetRandomFlags;
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A private directory; removed with all its content when dropped.
-pub(crate) struct Staging<'a> {
-    root: BorrowedFd<'a>,
-    path: String,
+pub(crate) struct Staging {
+    area: OwnedFd,
+    name: String,
     dir: OwnedFd,
 }
 
-impl<'a> Staging<'a> {
-    pub(crate) fn new(root: BorrowedFd<'a>) -> io::Result<Staging<'a>> {
+impl Staging {
+    pub(crate) fn new(root: BorrowedFd<'_>) -> io::Result<Staging> {
+        Staging::inside(files::open_dir(root, TMP)?)
+    }
+
+    /// In a directory of this kind that is open already.
+    pub(crate) fn inside(area: OwnedFd) -> io::Result<Staging> {
         loop {
             let mut random = [0u8; 8];
             rustix::rand::getrandom(&mut random, GetRandomFlags::empty())?;
-            let path = format!("{TMP}/{:016x}", u64::from_ne_bytes(random));
-            match rustix::fs::mkdirat(root, &path, Mode::from_raw_mode(0o700)) {
+            let name = format!("{:016x}", u64::from_ne_bytes(random));
+            match rustix::fs::mkdirat(&area, &name, Mode::from_raw_mode(0o700)) {
                 Ok(()) => {}
                 Err(rustix::io::Errno::EXIST) => continue,
                 Err(err) => return Err(err.into()),
             }
             // A sweeper may come between mkdir and flock, and be right to.
-            let dir = match files::open_dir(root, &path) {
+            let dir = match files::open_dir(area.as_fd(), &name) {
                 Ok(dir) => dir,
                 Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
                 Err(err) => return Err(err),
             };
             files::lock(dir.as_fd(), FlockOperation::LockExclusive)?;
-            if files::is_linked(root, &path, dir.as_fd())? {
+            if files::is_linked(area.as_fd(), &name, dir.as_fd())? {
                 // Without the setgid bit that the data directory hands down: it
                 // would spread into every directory of the image.
                 rustix::fs::fchmod(&dir, Mode::from_raw_mode(0o700))?;
-                return Ok(Staging { root, path, dir });
+                return Ok(Staging { area, name, dir });
             }
         }
     }
@@ -56,24 +62,34 @@ impl<'a> Staging<'a> {
     }
 }
 
-impl Drop for Staging<'_> {
+impl Drop for Staging {
     fn drop(&mut self) {
         // What cannot be removed now is swept later.
-        let _ = files::remove_tree(self.root, &self.path);
+        let _ = files::remove_tree(self.area.as_fd(), &self.name);
     }
 }
 
 /// Removes staging directories whose process is gone. Returns how many, and the
 /// first failure; one that resists does not save the others.
 pub(crate) fn sweep(root: BorrowedFd<'_>) -> (usize, Option<io::Error>) {
+    match files::open_dir(root, TMP) {
+        Ok(area) => sweep_area(area.as_fd()),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => (0, None),
+        Err(err) => (0, Some(err)),
+    }
+}
+
+/// The same for any directory of staging directories. Others may write to it:
+/// nothing is reached but by the fd and one name.
+pub(crate) fn sweep_area(area: BorrowedFd<'_>) -> (usize, Option<io::Error>) {
     let mut swept = 0;
     let mut failure = None;
-    let names = files::names(root, TMP).unwrap_or_else(|err| {
+    let entries = files::entries(area).unwrap_or_else(|err| {
         failure = Some(err);
         Vec::new()
     });
-    for name in names {
-        match sweep_one(root, &format!("{TMP}/{name}")) {
+    for entry in entries {
+        match sweep_one(area, &entry.name) {
             Ok(true) => swept += 1,
             Ok(false) => {}
             Err(err) => {
@@ -84,8 +100,8 @@ pub(crate) fn sweep(root: BorrowedFd<'_>) -> (usize, Option<io::Error>) {
     (swept, failure)
 }
 
-fn sweep_one(root: BorrowedFd<'_>, path: &str) -> io::Result<bool> {
-    let dir = match files::open_dir(root, path) {
+fn sweep_one(area: BorrowedFd<'_>, name: &OsStr) -> io::Result<bool> {
+    let dir = match files::open_dir(area, name) {
         Ok(dir) => dir,
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(err) => return Err(err),
@@ -93,6 +109,6 @@ fn sweep_one(root: BorrowedFd<'_>, path: &str) -> io::Result<bool> {
     if !files::try_lock_exclusive(dir.as_fd())? {
         return Ok(false);
     }
-    files::remove_tree(root, path)?;
+    files::remove_tree(area, name)?;
     Ok(true)
 }

@@ -3,6 +3,7 @@
 //! with the first image.
 
 use crate::files;
+use crate::inbox::Inbox;
 use model::{Fault, ImageId, fault::Result};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -20,6 +21,7 @@ pub(crate) const TREES: &str = "trees";
 pub(crate) const SHORT: &str = "l";
 pub(crate) const HOLDS: &str = "holds";
 pub(crate) const TMP: &str = "tmp";
+pub(crate) const PACKED: &str = "packed";
 
 /// Members of the data directory's group may read what images there are, never
 /// the files of images: these carry foreign setuid programs.
@@ -41,6 +43,9 @@ pub struct Store {
     /// `<dir>/store`, absolute.
     path: PathBuf,
     root: OnceLock<OwnedFd>,
+    /// Images are unpacked as they come. Only root can give files their owners;
+    /// what anybody else brings stays packed.
+    pub(crate) unpacks: bool,
 }
 
 impl Store {
@@ -52,6 +57,7 @@ impl Store {
         let store = Store {
             path: data_dir.join("store"),
             root: OnceLock::new(),
+            unpacks: rustix::process::geteuid().is_root(),
         };
         store.root()?;
         Ok(store)
@@ -82,7 +88,7 @@ impl Store {
             .recursive(true)
             .mode(0o750)
             .create(parent)
-            .map_err(|err| Fault::io("mkdir", parent.display(), err))?;
+            .map_err(|err| self.unmade("", err))?;
         let made = rustix::fs::open(
             parent,
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -90,19 +96,37 @@ impl Store {
         )
         .map_err(io::Error::from)
         .and_then(|parent| files::ensure_dir(parent.as_fd(), "store", 0o750));
-        made.map_err(|err| Fault::io("mkdir", self.path.display(), err))?;
+        made.map_err(|err| self.unmade("", err))?;
         let root = self
             .root()?
             .ok_or_else(|| Fault::io("open", self.path.display(), Errno::NOENT))?;
         for (name, mode) in FOLDERS {
-            files::ensure_dir(root, name, mode).map_err(|err| self.fault("mkdir", name, err))?;
+            files::ensure_dir(root, name, mode).map_err(|err| self.unmade(name, err))?;
         }
+        Inbox::make(root).map_err(|err| self.unmade(PACKED, err))?;
         Ok(root)
+    }
+
+    pub(crate) fn unmade(&self, inside: &str, err: io::Error) -> Fault {
+        let denied = err.kind() == io::ErrorKind::PermissionDenied;
+        let fault = Fault::io("mkdir", self.path.join(inside).display(), err);
+        if denied && !rustix::process::geteuid().is_root() {
+            return fault.hint(
+                "join the group of the data directory, where root has to have fetched an image \
+                 before; or run it as root",
+            );
+        }
+        fault
     }
 
     /// A failure on something inside the store, named by its full path.
     pub(crate) fn fault(&self, verb: &str, inside: &str, err: io::Error) -> Fault {
-        Fault::io(verb, self.path.join(inside).display(), err)
+        let denied = err.kind() == io::ErrorKind::PermissionDenied;
+        let fault = Fault::io(verb, self.path.join(inside).display(), err);
+        if denied && !rustix::process::geteuid().is_root() {
+            return fault.hint("run it as root: what root has unpacked is root's alone");
+        }
+        fault
     }
 
     /// Serialises those who add, replace or remove image records. Held for a few

@@ -92,3 +92,60 @@ pub(crate) fn aci(manifest: &str, files: &[(&str, &str)]) -> Vec<u8> {
 pub(crate) fn id_of(aci: &[u8]) -> ImageId {
     ImageId::from_digest(&Sha512::digest(aci).into())
 }
+
+/// An uncompressed layer. `path/` is a directory, `path -> target` a symbolic
+/// link, `path => target` a hard link, anything else a file with that content.
+pub(crate) fn layer(entries: &[(&str, &str)]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, data) in entries {
+        let (kind, path, link) = if let Some((path, target)) = path.split_once(" -> ") {
+            (tar::EntryType::Symlink, path, target)
+        } else if let Some((path, target)) = path.split_once(" => ") {
+            (tar::EntryType::Link, path, target)
+        } else if path.ends_with('/') {
+            (tar::EntryType::Directory, *path, "")
+        } else {
+            (tar::EntryType::Regular, *path, "")
+        };
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(if kind.is_dir() { 0o755 } else { 0o644 });
+        header.set_mtime(1_000_000_000);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_size(data.len() as u64);
+        if !link.is_empty() {
+            header.set_link_name(link).unwrap();
+        }
+        tar.append_data(&mut header, path, data.as_bytes()).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+pub(crate) fn diff_id(layer: &[u8]) -> model::Digest {
+    let bytes = sha2::Sha256::digest(layer);
+    model::Digest::from_bytes(model::digest::Algorithm::Sha256, &bytes).unwrap()
+}
+
+/// The same bytes as gzip that does not compress.
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    let blocks: Vec<&[u8]> = bytes.chunks(0xffff).collect();
+    for (at, block) in blocks.iter().enumerate() {
+        let length = u16::try_from(block.len()).unwrap();
+        out.push(u8::from(at + 1 == blocks.len()));
+        out.extend(length.to_le_bytes());
+        out.extend((!length).to_le_bytes());
+        out.extend(*block);
+    }
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+        }
+    }
+    out.extend((!crc).to_le_bytes());
+    out.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+    out
+}

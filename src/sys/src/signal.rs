@@ -3,6 +3,7 @@
 use crate::check;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 pub const HUP: i32 = libc::SIGHUP;
 pub const INT: i32 = libc::SIGINT;
@@ -89,6 +90,55 @@ pub fn reset() {
 pub fn ignore(signal: i32) {
     // SAFETY: SIG_IGN installs no code of ours.
     unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+static CAUGHT: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn remember(signal: libc::c_int) {
+    // The first one stays: it says why the work was given up.
+    let _ = CAUGHT.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
+}
+
+/// Lets each of `signals` set what [`caught`] tells, once: the second of a kind
+/// does what it does by default. Blocked system calls return EINTR. Gone after
+/// exec. One that is ignored (nohup) stays so.
+pub fn catch(signals: &[i32]) -> io::Result<()> {
+    for signal in signals {
+        // SAFETY: `old` is plain data that the kernel fills in.
+        let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: no action is set, `old` has the right type.
+        check(unsafe { libc::sigaction(*signal, std::ptr::null(), &mut old) })?;
+        if old.sa_sigaction == libc::SIG_IGN {
+            continue;
+        }
+        // SAFETY: zero is valid for the plain data of a sigaction.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = remember as extern "C" fn(libc::c_int) as usize;
+        action.sa_flags = libc::SA_RESETHAND;
+        // SAFETY: the handler only touches an atomic, which is safe in a signal.
+        check(unsafe { libc::sigaction(*signal, &action, std::ptr::null_mut()) })?;
+    }
+    Ok(())
+}
+
+/// The first signal that [`catch`] caught.
+pub fn caught() -> Option<i32> {
+    Some(CAUGHT.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
+}
+
+/// Default dispositions again for `signals` that [`catch`] took.
+pub fn release(signals: &[i32]) -> io::Result<()> {
+    for signal in signals {
+        // SAFETY: `old` is plain data that the kernel fills in.
+        let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: no action is set, `old` has the right type.
+        check(unsafe { libc::sigaction(*signal, std::ptr::null(), &mut old) })?;
+        if old.sa_sigaction == remember as extern "C" fn(libc::c_int) as usize {
+            // SAFETY: SIG_DFL installs no code of ours.
+            unsafe { libc::signal(*signal, libc::SIG_DFL) };
+        }
+    }
+    Ok(())
 }
 
 /// Sends `signal` to one process (`pid` > 0), a group (< -1) or, for -1, to

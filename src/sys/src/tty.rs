@@ -41,6 +41,12 @@ pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// The width of `terminal`, where it knows one.
+pub fn columns(terminal: BorrowedFd<'_>) -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    Some(size.ws_col).filter(|columns| *columns > 0)
+}
+
 /// Makes `terminal` the controlling terminal of this session leader.
 pub fn control(terminal: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: TIOCSCTTY takes a plain number: 0, never steal.

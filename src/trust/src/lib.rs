@@ -5,3 +5,18 @@
 //! Invariants: what cannot be checked is not trusted; a build without the
 //! feature `trust` refuses every signature.
 #![forbid(unsafe_code)]
+
+mod base64;
+pub mod cosign;
+mod files;
+pub mod keystore;
+pub mod openpgp;
+
+pub use keystore::{Keys, Keystore, Scope};
+
+/// What a build without the feature `trust` answers to every question.
+#[cfg(not(feature = "trust"))]
+fn absent() -> model::Fault {
+    model::Fault::unsupported("this build cannot check signatures")
+        .hint("use an rkt that was built with the feature `trust`")
+}

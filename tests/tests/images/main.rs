@@ -1,9 +1,16 @@
 //! Images from real registries, layouts and archives: fetched, compared to the last bit with what umoci makes of them,
 //! run, exported and removed. As root, in namespaces of the test's own, where the only network is the loopback.
 
+mod cosign;
+mod discovery;
 mod forms;
+mod hostile;
+mod interrupt;
 mod layers;
 mod registry;
+mod site;
+mod trust;
+mod unprivileged;
 
 use std::path::{Path, PathBuf};
 use tests::registry::tool;
@@ -25,6 +32,31 @@ fn fetch(scratch: &Scratch, image: &str) -> String {
         "no image ID\n{out}"
     );
     id
+}
+
+/// All that the store holds: every path, and what `image list` says.
+fn stored(scratch: &Scratch) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut waiting = vec![scratch.data().join("store")];
+    while let Some(dir) = waiting.pop() {
+        for entry in std::fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.expect("a listed entry"))
+        {
+            all.push(entry.path().display().to_string());
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push(entry.path());
+            }
+        }
+    }
+    all.sort();
+    let list = rkt(scratch)
+        .args(["image", "list", "--full", "--no-legend", "--fields=id,name"])
+        .run()
+        .ok();
+    all.extend(list.stdout.lines().map(str::to_owned));
+    all
 }
 
 /// What `umoci unpack` makes of a tag of a layout.

@@ -11,6 +11,16 @@ pub struct Index {
     pub nodes: Vec<Node>,
 }
 
+impl Index {
+    /// The node of a path.
+    pub fn find(&self, path: &[u8]) -> Option<&Node> {
+        let at = self
+            .nodes
+            .binary_search_by(|node| node.path.as_slice().cmp(path));
+        at.ok().map(|at| &self.nodes[at])
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// Below the root without a leading slash; empty for the root itself.
@@ -41,12 +51,15 @@ pub enum NodeKind {
     Symlink {
         target: Vec<u8>,
     },
-    /// Another name of a file of this layer, whose path sorts anywhere.
+    /// Another name of a file of this layer, whose first name in the order of
+    /// the index is the `File`. Attributes are those of the file.
     Hardlink {
         target: Vec<u8>,
     },
-    /// A hard link whose target is in no entry of this layer: a lower one has it.
-    /// The layer's directory holds nothing at this path.
+    /// A hard link whose target no entry of this layer has, not even a later
+    /// one: a lower layer has it, whether or not this layer deletes it there. The
+    /// target's links are resolved as far as this layer has them. The layer's
+    /// directory holds nothing at this path; attributes are those of the entry.
     LowerLink {
         target: Vec<u8>,
     },

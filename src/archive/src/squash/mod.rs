@@ -1,13 +1,31 @@
 //! Several layers seen as one tree: which layer shows at which path, and the
 //! canonical tar of it, whose hash is the image's ID.
+//!
+//! `merge` is pure: indexes in, the merged tree out. `write_squashed` streams
+//! the tree as a tar, `build_links` makes it (or its fixups) a directory without
+//! copying data, `check` compares one layer's directory with its index. All of
+//! them take attributes from the indexes, and open files below the layers' roots
+//! without following links.
 
-use crate::layer::{Index, Node};
-use model::fault::{Fault, Result};
-use std::io::Write;
-use std::os::fd::BorrowedFd;
+mod check;
+mod links;
+mod merge;
+mod places;
+mod view;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use check::check;
+pub use links::build_links;
+pub use merge::merge;
+pub use write::write_squashed;
+
+use crate::layer::Node;
 
 /// One path of the merged tree.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     /// Its path in the merged tree.
     pub path: Vec<u8>,
@@ -16,22 +34,25 @@ pub struct Shown {
     /// shows a `File` and sorts before it.
     pub node: Node,
     /// Where the content lies: the number of the layer (0 is the lowest) and the
-    /// path inside it. For directories: the layer whose attributes show.
+    /// path inside it. For directories: the layer whose attributes show, or, if
+    /// no layer lists it, the topmost that has it.
     pub layer: usize,
     pub source: Vec<u8>,
 }
 
-/// The merged tree, sorted by path as bytes.
+/// The merged tree, sorted by path as bytes. The root comes first, with an
+/// empty path.
 #[derive(Clone, Debug, Default)]
 pub struct Merged {
     pub shown: Vec<Shown>,
     /// What an overlay of the layers alone would show wrongly, and a topmost
     /// layer of these paths puts right: directories whose attributes come from a
-    /// layer below the one that overlay would take, and hard links into lower
-    /// layers. Sorted by path, with all their parent directories.
+    /// layer below the one that overlay would take, directories that would list
+    /// whiteouts, and hard links into lower layers. Sorted by path, with all
+    /// their parent directories; empty if the layers alone will do.
     pub fixups: Vec<Shown>,
     /// False if not even the fixups help (a layer reaches through a symlink of a
-    /// lower one): the tree has to be built of hard links.
+    /// lower one): the tree has to be built of hard links. `fixups` is then empty.
     pub overlay: bool,
 }
 
@@ -42,31 +63,4 @@ pub struct Squashed {
     pub digest: [u8; 64],
     /// Bytes of the uncompressed archive.
     pub size: u64,
-}
-
-/// Merges layers, lowest first.
-pub fn merge(_layers: &[&Index]) -> Result<Merged> {
-    Err(Fault::unsupported("layers"))
-}
-
-/// Writes `manifest` and the merged tree as the canonical image. `roots` are the
-/// layers' `rootfs` directories, lowest first. Fails with `Kind::Corrupt` if a
-/// file is not what the index says.
-pub fn write_squashed(
-    _manifest: &[u8],
-    _merged: &Merged,
-    _roots: &[BorrowedFd<'_>],
-    _out: &mut dyn Write,
-) -> Result<Squashed> {
-    Err(Fault::unsupported("layers"))
-}
-
-/// Builds the merged tree, or its fixups, in the empty directory `dest`: new
-/// directories, hard links to the layers' files, no data copied.
-pub fn build_links(
-    _shown: &[Shown],
-    _roots: &[BorrowedFd<'_>],
-    _dest: BorrowedFd<'_>,
-) -> Result<()> {
-    Err(Fault::unsupported("layers"))
 }

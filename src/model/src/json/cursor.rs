@@ -11,14 +11,21 @@ use std::fmt::Display;
 pub struct Cursor<'a> {
     value: &'a Value,
     path: String,
+    exact: bool,
 }
 
 impl<'a> Cursor<'a> {
     /// The root of a document.
     pub fn new(value: &'a Value) -> Cursor<'a> {
+        Cursor::named(value, "")
+    }
+
+    /// The root of a document whose keys match exactly, as those of registries
+    /// do, unlike rkt's own.
+    pub fn exact(value: &'a Value) -> Cursor<'a> {
         Cursor {
-            value,
-            path: String::new(),
+            exact: true,
+            ..Cursor::new(value)
         }
     }
 
@@ -27,6 +34,7 @@ impl<'a> Cursor<'a> {
         Cursor {
             value,
             path: path.into(),
+            exact: false,
         }
     }
 
@@ -117,6 +125,7 @@ impl<'a> Cursor<'a> {
         Ok(items.iter().enumerate().map(|(index, value)| Cursor {
             value,
             path: format!("{}[{index}]", self.path),
+            exact: self.exact,
         }))
     }
 
@@ -133,6 +142,7 @@ impl<'a> Cursor<'a> {
                 let place = Cursor {
                     value,
                     path: join(&self.path, key),
+                    exact: self.exact,
                 };
                 Ok((key.clone(), place.string()?))
             })
@@ -150,6 +160,7 @@ impl<'a> Cursor<'a> {
         Ok(Fields {
             map: self.map()?,
             path: self.path.clone(),
+            exact: self.exact,
             known: Vec::new(),
         })
     }
@@ -161,11 +172,12 @@ impl<'a> Cursor<'a> {
 pub struct Fields<'a> {
     map: &'a Map<String, Value>,
     path: String,
+    exact: bool,
     known: Vec<&'static str>,
 }
 
 impl<'a> Fields<'a> {
-    /// A field, matched case-insensitively; `null` counts as absent, the last
+    /// A field, matched case-insensitively unless the document is exact; `null` counts as absent, the last
     /// of several spellings wins.
     pub fn take(&mut self, key: &'static str) -> Option<Cursor<'a>> {
         self.take_any(key).filter(|field| !field.is_null())
@@ -177,10 +189,11 @@ impl<'a> Fields<'a> {
         self.map
             .iter()
             .rev()
-            .find(|(name, _)| name.eq_ignore_ascii_case(key))
+            .find(|(name, _)| same(self.exact, name, key))
             .map(|(_, value)| Cursor {
                 value,
                 path: join(&self.path, key),
+                exact: self.exact,
             })
     }
 
@@ -242,7 +255,14 @@ impl<'a> Fields<'a> {
     fn unknown(&self) -> impl Iterator<Item = (&'a String, &'a Value)> {
         self.map
             .iter()
-            .filter(|(name, _)| !self.known.iter().any(|key| name.eq_ignore_ascii_case(key)))
+            .filter(|(name, _)| !self.known.iter().any(|key| same(self.exact, name, key)))
+    }
+}
+
+fn same(exact: bool, name: &str, key: &str) -> bool {
+    match exact {
+        true => name == key,
+        false => name.eq_ignore_ascii_case(key),
     }
 }
 
@@ -335,6 +355,18 @@ mod tests {
             fields.no_rest().unwrap_err().cause,
             "unknown field \"other\""
         );
+    }
+
+    #[test]
+    fn an_exact_document_has_exact_keys() {
+        let value = json!({"Layers": [{"Size": 1}], "layers": [{"Size": 2}]});
+        let mut fields = Cursor::exact(&value).fields().unwrap();
+        let sizes = fields.list_of("layers", |one| {
+            let mut one = one.fields()?;
+            Ok((one.take("size").is_some(), one.take("Size").is_some()))
+        });
+        assert_eq!(sizes.unwrap(), [(false, true)]);
+        assert_eq!(fields.rest().len(), 1);
     }
 
     #[test]

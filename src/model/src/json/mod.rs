@@ -7,6 +7,7 @@
 //! number of values are bounded before anything is allocated.
 
 mod cursor;
+mod unique;
 mod write;
 
 pub use cursor::{Cursor, Fields};
@@ -39,6 +40,14 @@ pub fn parse(bytes: &[u8]) -> Result<Value> {
             .map_or(text.as_str(), |(what, _)| what);
         at(err.line(), err.column(), what)
     })
+}
+
+/// As `parse`, for documents of registries: an object that gives a key twice
+/// means one thing to one reader and another to the next, and is refused.
+pub fn parse_unique(bytes: &[u8]) -> Result<Value> {
+    let value = parse(bytes)?;
+    unique::check(bytes)?;
+    Ok(value)
 }
 
 /// Refuses too deep or too many values, by counting brackets and commas

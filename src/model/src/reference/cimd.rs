@@ -36,7 +36,7 @@ pub(super) fn parse(text: &str, rest: &str) -> Result<Reference> {
             let url = unescape(data, true)
                 .filter(|url| !url.starts_with("cimd:") && super::split_scheme(url).is_some())
                 .ok_or_else(|| malformed("the transport URL is malformed".into()))?;
-            match Reference::parse_for_fetch(&url, &|_| false, "/")? {
+            match Reference::read(&url, &|_| false, "/")? {
                 reference @ (Reference::Path(_) | Reference::Url(_)) => Ok(reference),
                 _ => Err(malformed("unsupported transport URL".into())),
             }
@@ -67,7 +67,7 @@ fn parse_labels(query: &str) -> Result<Labels> {
 
 pub(super) fn write(reference: &Reference) -> Option<String> {
     match reference {
-        Reference::Hash(_) => None,
+        Reference::Hash(_) | Reference::Local { .. } => None,
         Reference::Path(path) => {
             // The transport is a URL: what is special in one is escaped first.
             let path = path

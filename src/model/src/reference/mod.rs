@@ -4,8 +4,11 @@
 //! of these spelled out as a `cimd:` distribution URI. Which of them a word is
 //! follows rkt's rules to the letter, heuristic included; the only question to
 //! the outside, whether a regular file of that name exists, is an argument.
+//! Archives and OCI layouts, which rkt did not know, are only found among the
+//! words that it refused.
 
 mod cimd;
+mod local;
 mod name;
 
 pub use name::parse_name;
@@ -15,6 +18,7 @@ use crate::fault::{Fault, Result};
 use crate::id::ImageId;
 use crate::label::Labels;
 use crate::name::AcIdentifier;
+use crate::oci::Pick;
 use crate::text::{clean_path, quote, unescape};
 use std::fmt;
 
@@ -27,6 +31,12 @@ pub enum Reference {
     Path(String),
     /// An http or https URL of an ACI file.
     Url(String),
+    /// An OCI layout (a directory, or an archive of one) or what `docker save`
+    /// writes: an absolute path that exists, and which image in it.
+    Local {
+        path: String,
+        pick: Option<Pick>,
+    },
     /// What follows `docker://`; `DockerReference::parse` accepts it.
     Docker(String),
     Name {
@@ -50,6 +60,11 @@ impl Reference {
         exists: &dyn Fn(&str) -> bool,
         cwd: &str,
     ) -> Result<Reference> {
+        Reference::read(text, exists, cwd)
+            .or_else(|fault| local::find(text, exists, cwd).ok_or(fault))
+    }
+
+    fn read(text: &str, exists: &dyn Fn(&str) -> bool, cwd: &str) -> Result<Reference> {
         if text.chars().any(char::is_control) {
             return Err(Fault::invalid(format!(
                 "failed to parse image url {}",
@@ -58,27 +73,13 @@ impl Reference {
         }
         let Some((scheme, rest)) = split_scheme(text) else {
             return if looks_like_path(text, exists) {
-                let path = if text.starts_with('/') {
-                    text.to_string()
-                } else {
-                    format!("{cwd}/{text}")
-                };
-                read_path(&clean_path(&path))
+                read_path(&absolute(text, cwd))
             } else {
                 read_name(text)
             };
         };
         match scheme.as_str() {
-            "file" => {
-                let path = rest.strip_prefix("//").map_or(rest, |rest| {
-                    // The host, if any, is of no interest.
-                    rest.find('/').map_or("", |at| &rest[at..])
-                });
-                let path = strip_query(path);
-                let path = unescape(path, false)
-                    .filter(|path| path.starts_with('/') && !path.chars().any(char::is_control));
-                path.map_or_else(|| Err(invalid(text)), |path| read_path(&clean_path(&path)))
-            }
+            "file" => file_path(rest).map_or_else(|| Err(invalid(text)), |path| read_path(&path)),
             "http" | "https" => read_url(text, rest),
             "docker" => {
                 let name = rest.strip_prefix("//").unwrap_or(rest);
@@ -102,7 +103,8 @@ impl Reference {
     }
 
     /// The distribution URI (`cimd:…`), by which two references compare.
-    /// `None` for a hash, which names no distribution.
+    /// `None` for a hash, which names no distribution, and for an archive that
+    /// rkt had no type for.
     pub fn to_cimd(&self) -> Option<String> {
         cimd::write(self)
     }
@@ -115,6 +117,11 @@ impl fmt::Display for Reference {
             Reference::Hash(text) | Reference::Path(text) | Reference::Url(text) => {
                 f.write_str(text)
             }
+            Reference::Local { path, pick: None } => f.write_str(path),
+            Reference::Local {
+                path,
+                pick: Some(pick),
+            } => write!(f, "{path}{pick}"),
             Reference::Docker(text) => match DockerReference::parse(text) {
                 Ok(reference) => write!(f, "docker://{reference}"),
                 Err(_) => write!(f, "docker://{text}"),
@@ -146,11 +153,33 @@ fn looks_like_path(text: &str, exists: &dyn Fn(&str) -> bool) -> bool {
     !text.contains(':') && (text.contains("./") || text.ends_with(".aci"))
 }
 
+/// The clean absolute path that a word means in a directory.
+fn absolute(text: &str, cwd: &str) -> String {
+    match text.starts_with('/') {
+        true => clean_path(text),
+        false => clean_path(&format!("{cwd}/{text}")),
+    }
+}
+
+/// The path of a file URL without its scheme.
+fn file_path(rest: &str) -> Option<String> {
+    let path = rest.strip_prefix("//").map_or(rest, |rest| {
+        // The host, if any, is of no interest.
+        rest.find('/').map_or("", |at| &rest[at..])
+    });
+    unescape(strip_query(path), false)
+        .filter(|path| path.starts_with('/') && !path.chars().any(char::is_control))
+        .map(|path| clean_path(&path))
+}
+
 fn read_path(path: &str) -> Result<Reference> {
     if has_aci_suffix(path) {
         return Ok(Reference::Path(path.to_string()));
     }
-    Err(invalid(&format!("file://{path}")).hint("the name of an image file ends in .aci"))
+    Err(invalid(&format!("file://{path}")).hint(
+        "the name of an image file ends in .aci; OCI layouts and docker-save archives \
+         are named by a path that exists",
+    ))
 }
 
 fn read_url(text: &str, rest: &str) -> Result<Reference> {

@@ -17,6 +17,7 @@ fn kind(text: &str) -> String {
         Ok(Reference::Path(text)) => format!("path {text}"),
         Ok(Reference::Url(text)) => format!("url {text}"),
         Ok(Reference::Docker(text)) => format!("docker {text}"),
+        Ok(local @ Reference::Local { .. }) => format!("local {local}"),
         Ok(name @ Reference::Name { .. }) => format!("name {name}"),
         Err(fault) => fault.cause,
     }
@@ -197,4 +198,74 @@ fn distribution_uris_are_read_and_written() {
         assert_eq!(parse(text).unwrap_err().cause, want);
     }
     assert!(parse("cimd:appc:0:a").is_ok());
+}
+
+#[test]
+fn archives_and_layouts_are_found_among_what_rkt_refused() {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let files = [
+        "/d/image.tar",
+        "/d/b.aci",
+        "/d/layout/oci-layout",
+        "/d/odd:v1.tar",
+        "/d/x y/oci-layout",
+    ];
+    let exists =
+        |path: &str| files.contains(&path) || files.contains(&format!("/d/{path}").as_str());
+    for (text, want) in [
+        ("image.tar", "local /d/image.tar".to_string()),
+        ("./image.tar", "local /d/image.tar".into()),
+        ("/d/image.tar", "local /d/image.tar".into()),
+        ("./image.tar:v1", "local /d/image.tar:v1".into()),
+        ("./image.tar:redis:7", "local /d/image.tar:redis:7".into()),
+        (
+            "./image.tar:docker.io/library/redis:7",
+            "local /d/image.tar:docker.io/library/redis:7".into(),
+        ),
+        ("image.tar@0", "local /d/image.tar@0".into()),
+        (
+            &format!("image.tar@{digest}"),
+            format!("local /d/image.tar@{digest}"),
+        ),
+        ("./layout", "local /d/layout".into()),
+        ("./layout/", "local /d/layout".into()),
+        ("../d/layout:v1", "local /d/layout:v1".into()),
+        ("./odd:v1.tar:v2", "local /d/odd:v1.tar:v2".into()),
+        ("/d/x y:v2", "local /d/x y:v2".into()),
+        ("file:///d/layout", "local /d/layout".into()),
+        ("file:///d/x%20y:v1", "local /d/x y:v1".into()),
+        // rkt's own forms stay what they were, whatever exists.
+        ("image.tar:v1", "name image.tar:v1".into()),
+        ("layout", "name layout".into()),
+        ("layout:v1", "name layout:v1".into()),
+        ("b.aci", "path /d/b.aci".into()),
+        ("docker://layout", "docker layout".into()),
+        // And what is no image is refused as ever.
+        (
+            "./none:v1",
+            "invalid appc image string \"./none:v1\": ACIdentifier must start and end with only lower case alphanumeric characters".into(),
+        ),
+        ("./none", "invalid image string \"file:///d/none\"".into()),
+        (
+            "/d/image.tar:a b",
+            "invalid image string \"file:///d/image.tar:a b\"".into(),
+        ),
+        (
+            "/d/image.tar:",
+            "invalid image string \"file:///d/image.tar:\"".into(),
+        ),
+    ] {
+        let found = match Reference::parse(text, &exists, "/d") {
+            Ok(Reference::Hash(text)) => format!("hash {text}"),
+            Ok(Reference::Path(text)) => format!("path {text}"),
+            Ok(Reference::Url(text)) => format!("url {text}"),
+            Ok(Reference::Docker(text)) => format!("docker {text}"),
+            Ok(local @ Reference::Local { .. }) => format!("local {local}"),
+            Ok(name @ Reference::Name { .. }) => format!("name {name}"),
+            Err(fault) => fault.cause,
+        };
+        assert_eq!(found, want, "{text}");
+    }
+    let bad = Reference::parse("image.tar@sha256:00", &exists, "/d");
+    assert!(bad.is_err());
 }

@@ -14,12 +14,18 @@ const PULL_POLICY: Flag = Flag::text(
     "ask the origin 'never', when it is 'new', or to 'update'",
 );
 
+pub const QUIET: Flag = Flag::bool("quiet", false, "show no progress of downloads");
+
 pub static COMMAND: Command = Command {
     name: "fetch",
     short: "bring images into the store",
     usage: "rkt fetch IMAGE_URL...",
     long: "Prints the ID of each image once it and all that it depends on are in the store.",
-    flags: &[&[FULL, PULL_POLICY], groups::SIGNATURE, groups::STORE],
+    flags: &[
+        &[FULL, PULL_POLICY, QUIET],
+        groups::SIGNATURE,
+        groups::STORE,
+    ],
     run: Some(run),
     ..Command::EMPTY
 };

@@ -19,17 +19,19 @@ pub mod run;
 pub mod run_prepared;
 pub mod status;
 pub mod stop;
+pub mod trust;
 pub mod version;
 
 use crate::command::{Call, Command, Outcome};
 use crate::flags::Values;
 use crate::help::{Asked, screen};
-use crate::output;
+use crate::output::{self, progress::Face};
 use model::fault::Result;
 use model::options::InsecureOptions;
 use stage0::pods::PodName;
 use stage0::{Env, GlobalFlags, Line};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub static ROOT: Command = Command {
     name: "rkt",
@@ -57,6 +59,7 @@ pub static ROOT: Command = Command {
         &run_prepared::COMMAND,
         &status::COMMAND,
         &stop::COMMAND,
+        &trust::COMMAND,
         &version::COMMAND,
         &help::COMMAND,
     ],
@@ -74,11 +77,16 @@ fn root(call: Call) -> Outcome {
 
 /// What a verb works in, its remarks printed with the prefix of `command`.
 pub fn env(flags: &Values, command: &'static str) -> Result<Env> {
+    let face = Arc::new(Face::new(flags.on("quiet")));
+    let remarks = Arc::clone(&face);
     let notes = move |prefix: &str, text: &str| match prefix {
-        "" => output::remark(command, text),
-        prefix => output::remark(prefix, text),
+        "" => remarks.remark(command, text),
+        prefix => remarks.remark(prefix, text),
     };
-    Env::resolve(globals(flags)?, Box::new(notes))
+    let mut env = Env::resolve(globals(flags)?, Box::new(notes))?;
+    env.progress = face;
+    env.ask = Box::new(output::question::ask);
+    Ok(env)
 }
 
 /// The same without any remarks.

@@ -1,5 +1,6 @@
 //! `rkt run`: make a pod and run it.
 
+use super::fetch::QUIET;
 use super::prepare::{PULL_POLICY, RULES, request};
 use super::run_prepared;
 use crate::command::{Call, Command, Outcome, Words};
@@ -30,7 +31,7 @@ pub static COMMAND: Command = Command {
            What stands between \"--\" and \"---\" is handed to the app of the image before it;\n\
            without \"---\" that is the rest of the line.",
     flags: &[
-        &[DETACH, PULL_POLICY, RM, UUID_FILE_SAVE],
+        &[DETACH, PULL_POLICY, QUIET, RM, UUID_FILE_SAVE],
         groups::APP,
         groups::DNS,
         groups::POD,

@@ -8,6 +8,8 @@ pub mod block;
 pub mod images;
 pub mod json;
 pub mod pods;
+pub mod progress;
+pub mod question;
 pub mod table;
 pub mod when;
 

@@ -292,3 +292,44 @@ fn a_store_of_old_is_noticed() {
     std::fs::create_dir_all(temp.path().join("cas/db")).unwrap();
     assert!(crate::old_database(temp.path()));
 }
+
+#[test]
+fn what_a_server_says_of_a_url_is_kept_until_it_says_otherwise() {
+    let place = Place::new();
+    let origin = Origin {
+        url: Some("docker://example.com/a:1".into()),
+        etag: Some("\"one\"".into()),
+        fresh_until: Some(1_700_000_000),
+        digest: Some("sha256:abc".into()),
+        latest: false,
+    };
+    let (bytes, id) = small("a", "x");
+    place.store.put_aci(&mut &*bytes, &origin).unwrap();
+    let url = origin.url.as_deref().unwrap();
+    let fetched = place.store.fetched(url).unwrap().unwrap();
+    assert_eq!(fetched.record.id, id);
+    assert_eq!((fetched.etag, fetched.digest), (origin.etag, origin.digest));
+    assert_eq!(fetched.fresh_until, Some(1_700_000_000));
+    place.store.refresh(url, None, Some(1_800_000_000)).unwrap();
+    let fetched = place.store.fetched(url).unwrap().unwrap();
+    assert_eq!(fetched.etag.as_deref(), Some("\"one\""));
+    assert_eq!(fetched.fresh_until, Some(1_800_000_000));
+    place.store.refresh(url, Some("two"), None).unwrap();
+    let fetched = place.store.fetched(url).unwrap().unwrap();
+    assert_eq!(
+        (fetched.etag.as_deref(), fetched.fresh_until),
+        (Some("two"), None)
+    );
+    place
+        .store
+        .refresh("docker://example.com/b", None, None)
+        .unwrap();
+    assert!(
+        place
+            .store
+            .fetched("docker://example.com/b")
+            .unwrap()
+            .is_none()
+    );
+    place.assert_tidy();
+}

@@ -3,6 +3,7 @@
 //! nothing unless they are told where to work.
 
 use super::*;
+use crate::testing::layer;
 use std::io::{self, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,15 +50,36 @@ fn child_imports_and_removes() {
             );
             store.release(&me).unwrap();
         }
-        match store.remove(&id) {
-            Ok(_) => {}
-            Err(fault) => assert_eq!(fault.cause, "no image IDs found"),
+        let of_layers = layered(&store, &(round % 2).to_string());
+        if let Ok(tree) = store.render(&of_layers) {
+            let me = pod(std::process::id() as u8);
+            store.hold(&tree, &me).unwrap();
+            let lowers = tree.lowers.clone();
+            drop(tree);
+            for lower in lowers {
+                assert_ne!(names(&lower), [""; 0]);
+            }
+            store.release(&me).unwrap();
+        }
+        for id in [&id, &of_layers] {
+            match store.remove(id) {
+                Ok(_) => {}
+                Err(fault) => assert_eq!(fault.cause, "no image IDs found"),
+            }
         }
         let swept = store
             .gc(i64::MAX / 2, Duration::MAX, &[], &|_| true)
             .unwrap();
         assert!(swept.faults.is_empty(), "{:?}", swept.faults);
     }
+}
+
+/// An image of four layers, of which it shares three with others.
+fn layered(store: &Store, content: &str) -> ImageId {
+    let own = layer(&[("own", content)]);
+    let [one, two, three] = super::layers::sample();
+    let all: [&[u8]; 4] = [&one, &two, &three, &own];
+    super::layers::assemble(store, "layered", &all).unwrap().id
 }
 
 /// Never ends: half of an archive, then nothing.
@@ -103,9 +125,12 @@ fn child_imports_forever() {
     for round in 0.. {
         let content = (round % 5).to_string();
         let (base, top) = (image("base", &content), image("top", &content));
-        let tree = store.render(&top).unwrap();
-        store.hold(&tree, &pod(1)).unwrap();
-        drop(tree);
+        let of_layers = layered(&store, &content);
+        for id in [&top, &of_layers] {
+            let tree = store.render(id).unwrap();
+            store.hold(&tree, &pod(1)).unwrap();
+        }
+        store.remove(&of_layers).unwrap();
         store.remove(&top).unwrap();
         store.release(&pod(1)).unwrap();
         store.remove(&base).unwrap();
@@ -134,7 +159,7 @@ fn a_kill_at_any_moment_leaves_a_sound_store() {
             .spawn()
             .unwrap();
         wait_for(&mut child, "importing");
-        std::thread::sleep(Duration::from_micros(random.below(60_000) as u64));
+        std::thread::sleep(Duration::from_micros(random.below(90_000) as u64));
         child.kill().unwrap();
         child.wait().unwrap();
         // What is listed is whole, before anything is swept.
@@ -187,7 +212,7 @@ fn processes_share_a_store() {
         .store
         .gc(i64::MAX / 2, Duration::ZERO, &[], &|_| false)
         .unwrap();
-    for folder in ["images", "names", "layers", "l", "holds", "tmp"] {
+    for folder in ["images", "names", "layers", "trees", "l", "holds", "tmp"] {
         assert_eq!(place.names(folder), [""; 0], "{folder}");
     }
 }

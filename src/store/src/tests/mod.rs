@@ -3,7 +3,9 @@
 
 mod copying;
 mod importing;
+mod layers;
 mod many;
+mod packing;
 mod removing;
 mod rendering;
 mod verifying;

@@ -84,7 +84,10 @@ fn a_tree_in_use_cannot_go() {
     drop(tree);
     assert!(gc(&place, &[pod(1)]).layers.is_empty());
     let swept = gc(&place, &[]);
-    assert_eq!((swept.holds, swept.layers), (1, vec![id]));
+    assert_eq!(
+        (swept.holds, swept.layers),
+        (1, vec![id.as_str().to_string()])
+    );
     assert_empty(&place);
 }
 
@@ -165,7 +168,7 @@ fn what_killed_processes_leave_is_swept() {
     assert_eq!(place.store.list().unwrap().len(), 1);
     let swept = gc(&place, &[]);
     assert_eq!((swept.staging, swept.trees), (1, vec![tree]));
-    assert_eq!(swept.layers, [half]);
+    assert_eq!(swept.layers, [half.as_str()]);
     assert_eq!(place.names("images"), [id.as_str()]);
     assert_eq!(place.names("layers"), [id.as_str()]);
     assert_eq!(place.names("names").len(), 1);
