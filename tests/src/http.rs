@@ -48,6 +48,8 @@ pub enum Body {
     Silence(Duration),
     /// Instead of any answer: these bytes.
     Raw(Vec<u8>),
+    /// The same, and then nothing more, while the connection stays open.
+    Stuck(Vec<u8>, Duration),
 }
 
 #[derive(Clone, Debug)]
@@ -99,6 +101,11 @@ impl Server {
     /// http on a free port.
     pub fn plain(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Server {
         Server::start(0, None, Arc::new(answer))
+    }
+
+    /// http on a port.
+    pub fn plain_at(port: u16, answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Server {
+        Server::start(port, None, Arc::new(answer))
     }
 
     /// https on a port (0: a free one) with `server.pem` and `server.key` of a directory, as
@@ -254,6 +261,12 @@ fn write(stream: &mut impl Write, asked: &Asked, reply: Reply) -> std::io::Resul
         stream.write_all(bytes)?;
         return stream.flush();
     }
+    if let Body::Stuck(bytes, pause) = &reply.body {
+        stream.write_all(bytes)?;
+        stream.flush()?;
+        std::thread::sleep(*pause);
+        return Ok(());
+    }
     let mut head = format!("HTTP/1.1 {} Status\r\n", reply.status);
     for (name, value) in &reply.headers {
         head += &format!("{name}: {value}\r\n");
@@ -291,7 +304,7 @@ fn write(stream: &mut impl Write, asked: &Asked, reply: Reply) -> std::io::Resul
             stream.flush()?;
             std::thread::sleep(pause);
         }
-        Body::Raw(_) => {}
+        Body::Raw(_) | Body::Stuck(..) => {}
     }
     stream.flush()
 }

@@ -49,7 +49,7 @@ impl DockerReference {
             Some(_) => return Err("the tag is malformed"),
             None => (rest, None),
         };
-        if name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if is_hex_id(name) {
             return Err("64 hex digits are an image ID, not a name");
         }
         let (domain, path) = match name.split_once('/') {
@@ -122,6 +122,10 @@ impl DockerReference {
     }
 }
 
+fn is_hex_id(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 impl fmt::Display for DockerReference {
     /// The short form: without Docker Hub, `library/` and `:latest`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,7 +133,14 @@ impl fmt::Display for DockerReference {
             let path = &self.path;
             let short = path
                 .strip_prefix("library/")
-                .filter(|rest| !rest.contains('/'));
+                .filter(|rest| !rest.contains('/') && !is_hex_id(rest));
+            // Without the Hub its first part would be taken for a registry.
+            if path
+                .split_once('/')
+                .is_some_and(|(first, _)| is_domain_like(first))
+            {
+                write!(f, "{HUB}/")?;
+            }
             f.write_str(short.unwrap_or(path))?;
         } else {
             write!(f, "{}/{}", self.domain, self.path)?;
@@ -217,6 +228,20 @@ fn is_digest(text: &str) -> bool {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repository_that_looks_like_a_registry_is_shown_with_the_hub() {
+        let id = "0".repeat(64);
+        for text in [
+            "docker.io/index.docker.io/a",
+            "docker.io/localhost/a",
+            &format!("docker.io/library/{id}"),
+        ] {
+            let reference = DockerReference::parse(text).expect(text);
+            let again = DockerReference::parse(&reference.to_string()).expect(text);
+            assert_eq!(again, reference, "{text}");
+        }
+    }
 
     #[test]
     fn references_are_filled_in_and_shortened() {

@@ -34,17 +34,26 @@ fn fetch(scratch: &Scratch, image: &str) -> String {
     id
 }
 
-/// All that the store holds: every path, and what `image list` says.
+/// All that the store holds: every path but its own folders, and what `image list` says.
 fn stored(scratch: &Scratch) -> Vec<String> {
     let mut all = Vec::new();
-    let mut waiting = vec![scratch.data().join("store")];
+    let store = scratch.data().join("store");
+    let mut waiting = vec![store.clone()];
     while let Some(dir) = waiting.pop() {
         for entry in std::fs::read_dir(dir)
             .into_iter()
             .flatten()
             .map(|entry| entry.expect("a listed entry"))
         {
-            all.push(entry.path().display().to_string());
+            let path = entry.path();
+            // These come with the first fetch, whatever becomes of it.
+            let below = path.strip_prefix(&store).expect("found below it");
+            let folder = below.components().count() == 1
+                || below == Path::new("packed/tmp")
+                || below == Path::new("packed/urls");
+            if !folder {
+                all.push(path.display().to_string());
+            }
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 waiting.push(entry.path());
             }

@@ -38,13 +38,18 @@ root_test_once! {
         rkt(s).args(["image", "verify", &id]).run().ok();
 
         let port = free_port().to_string();
+        let save = s.at("uuid");
         let mut pod = rkt(s)
-            .args(["run", "--net=host", &registry.url("team/redis:7"), "--", "--port", &port, "--save", ""])
+            .args(["run", "--net=host", &format!("--uuid-file-save={}", save.display())])
+            .args([&registry.url("team/redis:7"), "--", "--port", &port, "--save", ""])
             .spawn();
         eventually("Redis answers", || {
             assert!(pod.alive(), "the pod ended early\n{}{}", pod.stdout(), pod.stderr());
             Redis::connect(port.parse().expect("a port"))
         });
+        let uuid = std::fs::read_to_string(&save).expect("the UUID was saved");
+        rkt(s).args(["stop", &uuid]).run().ok();
+        eventually("the pod is over", || (!pod.alive()).then_some(()));
     }
 }
 

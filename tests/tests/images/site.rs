@@ -125,6 +125,16 @@ impl Site {
         self.server.asked()
     }
 
+    /// rkt that trusts another CA than the site's.
+    pub fn stranger(&self, scratch: &Scratch) -> Rkt {
+        let other = scratch.at("site/other");
+        if !other.exists() {
+            certificate(&scratch.mkdir("site/other"));
+        }
+        self.rkt(scratch)
+            .env("SSL_CERT_FILE", &other.join("ca.pem").display().to_string())
+    }
+
     /// rkt that trusts this site's CA, with all checks on.
     pub fn rkt(&self, scratch: &Scratch) -> Rkt {
         Rkt::secure(scratch)

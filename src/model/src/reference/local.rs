@@ -43,6 +43,8 @@ pub(super) fn find(text: &str, exists: &dyn Fn(&str) -> bool, cwd: &str) -> Opti
 fn pick(separator: &str, text: &str) -> Option<Pick> {
     let name = |b: u8| b.is_ascii_alphanumeric() || b"-._:@/+[]".contains(&b);
     match separator {
+        // With the path before it this would be shown as the path of an ACI.
+        _ if text.ends_with(".aci") => None,
         _ if text.is_empty() || !text.bytes().all(name) => None,
         ":" => Some(Pick::Tag(text.to_string())),
         _ if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok().map(Pick::Place),

@@ -245,6 +245,11 @@ fn archives_and_layouts_are_found_among_what_rkt_refused() {
             "./none:v1",
             "invalid appc image string \"./none:v1\": ACIdentifier must start and end with only lower case alphanumeric characters".into(),
         ),
+        (
+            // Shown as an absolute path, it would be the path of an ACI.
+            "./image.tar:v/1.aci",
+            "invalid appc image string \"./image.tar:v/1.aci\": ACIdentifier must start and end with only lower case alphanumeric characters".into(),
+        ),
         ("./none", "invalid image string \"file:///d/none\"".into()),
         (
             "/d/image.tar:a b",

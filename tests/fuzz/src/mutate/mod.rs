@@ -3,11 +3,13 @@
 //! A mutation takes the input and a seeded `Dice` and gives a new input, or None where it does not know the bytes; the
 //! caller then mutates blindly. Pure, so a failing run can be repeated.
 
+mod index;
 mod json;
 mod packets;
 mod tar;
 mod words;
 
+pub use index::index;
 pub use json::json;
 pub use packets::packets;
 pub use tar::tar;

@@ -12,6 +12,7 @@ const WORDS: &[&str] = &[
     "cimd:aci-archive:v=0:",
     "sha512-",
     "@sha256:",
+    "@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
     ":5000",
     ":latest",
     ":v1",
@@ -82,14 +83,14 @@ pub fn words(dice: &mut Dice, data: &[u8]) -> Option<Vec<u8>> {
         let at = dice.roll(parts.len() + 1);
         match dice.roll(4) {
             0 => dice.shuffle(&mut parts),
-            1 if at < parts.len() => parts[at] = dice.pick(WORDS),
+            1 if at < parts.len() => parts[at] = *dice.pick::<&str>(WORDS),
             2 => {
                 // A stretch of words again somewhere else.
                 let run = parts[at..at + dice.roll(parts.len() - at + 1)].to_vec();
                 let to = dice.roll(parts.len() + 1);
                 parts.splice(to..to, run);
             }
-            _ => parts.insert(at, dice.pick(WORDS)),
+            _ => parts.insert(at, *dice.pick::<&str>(WORDS)),
         }
     }
     Some(parts.concat().into_bytes())

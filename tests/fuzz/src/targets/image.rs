@@ -14,13 +14,13 @@ pub fn aci(data: &[u8]) {
     let room = Room::new();
     let recipe = room.file();
     let copy = recipe.try_clone().expect("a descriptor more is allowed");
-    let unpacked = unpack_aci(&bytes[..], room.into().as_fd(), copy, &options());
+    let unpacked = unpack_aci(&bytes[..], room.dir().as_fd(), copy, &options());
     room.check();
     let Ok(unpacked) = unpacked else {
         return;
     };
     let mut again = Vec::new();
-    match rebuild(&recipe, room.into().as_fd(), &mut again) {
+    match rebuild(&recipe, room.dir().as_fd(), &mut again) {
         Ok(rebuilt) => {
             assert_eq!(
                 rebuilt.digest, unpacked.digest,

@@ -17,7 +17,7 @@ pub fn layer(data: &[u8]) {
     let room = Room::new();
     let unpacked = unpack_layer(
         &bytes[..],
-        room.into().as_fd(),
+        room.dir().as_fd(),
         Algorithm::Sha256,
         &options(),
     );
@@ -102,7 +102,7 @@ fn squash(room: &Room, layer: &Layer) {
         return;
     };
     let again = Room::new();
-    let read = unpack_aci(&tar[..], again.into().as_fd(), again.file(), &options());
+    let read = unpack_aci(&tar[..], again.dir().as_fd(), again.file(), &options());
     again.check();
     match read {
         Ok(read) => assert_eq!(

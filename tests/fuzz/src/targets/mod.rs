@@ -29,7 +29,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     of("layer", layer::layer, mutate::tar),
     of("aci", image::aci, mutate::tar),
-    of("index", index::index, |_, _| None),
+    of("index", index::index, mutate::index),
     of("image_manifest", manifest::image, mutate::json),
     of("pod_manifest", manifest::pod, mutate::json),
     of("registry_json", registry::json, mutate::json),

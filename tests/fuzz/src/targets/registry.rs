@@ -32,16 +32,7 @@ pub fn json(data: &[u8]) {
                     let _ = layout::name_of(entry);
                     safe(&layout::blob_path(&entry.digest));
                 }
-                let same =
-                    |a: usize, b: usize| index.manifests[a].digest == index.manifests[b].digest;
-                let last = index.manifests.len().saturating_sub(1);
-                let met = last >= 2
-                    && same(0, last)
-                    && index.manifests[0].platform != index.manifests[last].platform;
-                plant(
-                    met,
-                    "an index that begins and ends with one image for two platforms",
-                );
+                plant(index.manifests.len() == 5, "an index of five");
             }
             Ok(Document::Schema1(manifest)) => of_schema1(&manifest, data),
             Err(_) => {}
@@ -142,7 +133,7 @@ pub fn challenges(data: &[u8]) {
             assert_eq!(*name, name.to_ascii_lowercase());
             assert!(
                 one.get(name)
-                    .is_some_and(|first| first.len() + value.len() <= 2 * data.len())
+                    .is_some_and(|first| first.len() + value.len() <= 2 * text.len())
             );
         }
     }

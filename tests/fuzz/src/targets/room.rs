@@ -44,7 +44,7 @@ impl Room {
         }
     }
 
-    pub fn into(&self) -> OwnedFd {
+    pub fn dir(&self) -> OwnedFd {
         open(&self.path.join("into"))
     }
 

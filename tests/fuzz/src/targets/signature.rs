@@ -32,12 +32,7 @@ fn openpgp(data: &[u8]) {
     if let Ok(keys) = PublicKey::parse(data) {
         for key in &keys {
             assert_eq!(key.fingerprint().len(), 40, "an odd fingerprint");
-            let _ = (
-                key.subkeys(),
-                key.refusal(NOW),
-                key.refusal(0),
-                trust::openpgp::grouped(key.fingerprint()),
-            );
+            let _ = (key.subkeys(), key.refusal(NOW), key.refusal(0));
             for text in key.user_ids() {
                 assert!(
                     !text.chars().any(char::is_control),

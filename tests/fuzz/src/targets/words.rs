@@ -52,6 +52,11 @@ fn reference(text: &str) {
                     };
                     assert_eq!(read(a), read(b), "{text:?} is shown as {shown:?}");
                 }
+                // The version comes first, wherever it stood.
+                (Reference::Name { name, labels }, Ok(Reference::Name { name: n, labels: l })) => {
+                    let same = name == n && labels.satisfy(l) && l.satisfy(labels);
+                    assert!(same, "{text:?} is shown as {shown:?}");
+                }
                 (_, Ok(again)) => assert_eq!(*again, reference, "{text:?} is shown as {shown:?}"),
                 (_, Err(fault)) => {
                     panic!("{text:?} is shown as {shown:?}, which cannot be read: {fault}")
