@@ -152,3 +152,38 @@ root_test_once! {
         assert!(Path::new(&odd).join("store/layers").exists());
     }
 }
+
+root_test_once! {
+    fn an_opaque_root_hides_all_layers_below(s) {
+        needs!();
+        compared(s, &[
+            vec![dir("./"), dir("a/"), file("a/one", "1"), file("two", "2")],
+            vec![dir("./").mode(0o711), file(".wh..wh..opq", ""), dir("a/"), file("a/three", "3")],
+            vec![file("four", "4")],
+        ]);
+    }
+}
+
+root_test_once! {
+    fn an_app_is_stopped_by_the_signal_that_its_image_names(s) {
+        needs!();
+        let Some(busybox) = tests::isolated::find("busybox") else {
+            skip!("needs busybox (Debian: busybox-static)");
+        };
+        let busybox = std::fs::read(busybox).expect("a program of the host");
+        let layer = Layer::of(&[dir("./"), dir("bin/"), Entry::program("bin/busybox", busybox), Entry::symlink("bin/sh", "busybox")]);
+        let mut layout = Layout::new(&s.at("layout"));
+        let script = "trap 'echo asked by USR2; exit 0' USR2; echo ready; while :; do /bin/busybox sleep 1; done";
+        layout.image("x", &[layer], &json!({"Entrypoint": ["/bin/sh", "-c", script], "StopSignal": "SIGUSR2"}));
+        let id = fetch(s, &format!("{}:x", layout.dir().display()));
+        let save = s.at("uuid");
+        let mut pod = rkt(s)
+            .args(["run", "--net=none", &format!("--uuid-file-save={}", save.display()), &id])
+            .spawn();
+        tests::proc::eventually("the app is ready", || pod.stdout().contains("ready").then_some(()));
+        let uuid = std::fs::read_to_string(&save).expect("the UUID was saved");
+        rkt(s).args(["stop", &uuid]).run().ok();
+        tests::proc::eventually("the pod is over", || (!pod.alive()).then_some(()));
+        assert!(pod.stdout().contains("asked by USR2"), "{}", pod.stdout());
+    }
+}

@@ -337,7 +337,7 @@ root_test_once! {
         // No signature, and a page instead of one.
         signed(aci.clone());
         site.put(&format!("{place}.asc"), "<html>welcome</html>");
-        refused(s, call(), &[".asc"]);
+        refused(s, call(), &["OpenPGP signature", ".asc"]);
         site.remove(&format!("{place}.asc"));
         refused(s, call(), &["404", ".asc", "--insecure-options=image"]);
         // The server signs while the image is fetched: it is asked once more, and only once.

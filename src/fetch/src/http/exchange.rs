@@ -232,5 +232,5 @@ fn redirect(url: &Url, response: &Response) -> Result<Option<Url>> {
     find(&response.headers, "location")
         .map(|location| url.join(location))
         .transpose()
-        .map_err(|fault| fault.link(format!("redirect of {}", quoted(url))))
+        .map_err(|fault| fault.message(format!("redirect of {}", quoted(url))))
 }

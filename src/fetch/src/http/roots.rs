@@ -73,7 +73,10 @@ fn read(file: &Path) -> std::io::Result<Vec<Certificate<'static>>> {
     use std::io::Read;
     // Not a pipe: that would wait for a writer.
     if !std::fs::metadata(file)?.is_file() {
-        return Err(std::io::ErrorKind::InvalidInput.into());
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "not a plain file",
+        ));
     }
     let mut text = Vec::new();
     std::fs::File::open(file)?

@@ -190,39 +190,30 @@ fn too_large(what: &str, to: &Descriptor) -> Fault {
 /// The bytes over which a document's digest may be computed.
 struct Hashed<'b> {
     body: &'b [u8],
-    /// Schema 1 that is signed: what the signatures stand for.
+    /// Of signed schema 1, of which nothing else is read: what the signatures
+    /// stand for.
     payload: Option<Vec<u8>>,
-    /// The server calls it schema 1.
-    schema1: bool,
 }
 
 impl<'b> Hashed<'b> {
     fn new(body: &'b [u8], media_type: Option<&str>) -> Hashed<'b> {
-        let told = media_type.unwrap_or("");
-        let schema1 = media::shape(told) == Some(media::Shape::Schema1);
+        // Any document can be framed so that its payload is another one: the
+        // payload's digest speaks only for what is parsed from the payload.
+        let read_from_payload =
+            matches!(Document::parse(media_type, body), Ok(Document::Schema1(_)));
         Hashed {
             body,
-            payload: match schema1 || media::is_vague(told) {
+            payload: match read_from_payload {
                 // What is not signed is its own payload.
                 true => Schema1::payload(body).ok().filter(|bytes| bytes != body),
                 false => None,
             },
-            schema1,
         }
     }
 
     /// What the document is called by if nobody else says it.
     fn digest(&self, algorithm: Algorithm) -> Digest {
-        match &self.payload {
-            Some(payload) if self.schema1 || self.has_layers_of_old() => {
-                Hasher::of(algorithm, payload)
-            }
-            _ => Hasher::of(algorithm, self.body),
-        }
-    }
-
-    fn has_layers_of_old(&self) -> bool {
-        matches!(Document::parse(None, self.body), Ok(Document::Schema1(_)))
+        Hasher::of(algorithm, self.payload.as_deref().unwrap_or(self.body))
     }
 
     fn check(&self, wanted: &Digest) -> Result<Digest> {
@@ -236,5 +227,46 @@ impl<'b> Hashed<'b> {
             return Ok(wanted.clone());
         }
         Err(differs("manifest", &found, wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::base64;
+
+    /// `base64::encode` in the alphabet of JOSE.
+    fn encoded(bytes: &[u8]) -> String {
+        let text = base64::encode(bytes).replace('+', "-").replace('/', "_");
+        text.trim_end_matches('=').to_string()
+    }
+
+    /// A document that is read as it stands, framed so that its payload is
+    /// another one, passed for that other one.
+    #[test]
+    fn the_frame_of_schema_1_makes_no_other_document_pass_for_the_pinned_one() {
+        let pinned = br#"{"schemaVersion":2,"pinned":true}"#;
+        let frame = format!(
+            r#"{{"formatLength":1,"formatTail":"{}"}}"#,
+            encoded(&pinned[1..])
+        );
+        let frame = encoded(frame.as_bytes());
+        let zeros = "0".repeat(64);
+        let entry =
+            |kind: &str| format!(r#"{{"mediaType":"{kind}","digest":"sha256:{zeros}","size":1}}"#);
+        let config = entry(media::OCI_CONFIG);
+        let signed = format!(r#""signatures":[{{"protected":"{frame}"}}]"#);
+        let manifest = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[],{signed}}}"#);
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{config}],{signed}}}"#);
+        let old = format!(r#"{{"schemaVersion":1,"fsLayers":[],{signed}}}"#);
+        let digest = Hasher::of(Algorithm::Sha256, pinned);
+        for body in [&manifest, &index, &old] {
+            let payload = Schema1::payload(body.as_bytes()).expect("a payload");
+            assert_eq!(payload, pinned);
+            for told in [None, Some("application/json"), Some(media::SCHEMA1)] {
+                let hashed = Hashed::new(body.as_bytes(), told);
+                assert!(hashed.check(&digest).is_err(), "{told:?} {body}");
+            }
+        }
     }
 }
