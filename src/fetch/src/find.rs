@@ -16,7 +16,7 @@ use model::reference::Reference;
 use model::{AcIdentifier, Context, Dependency, Fault, ImageId, Label, Labels};
 use std::collections::{HashSet, VecDeque};
 use std::path::Path;
-use store::Store;
+use store::{ImageRecord, Store};
 
 /// When the store is asked and when the origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,7 +148,9 @@ impl Fetcher<'_> {
         if self.policy == PullPolicy::Update {
             return Ok(None);
         }
-        if let Some(record) = self.store.by_url(url)? {
+        let checked = self.store.by_url(url)?;
+        let packed = || Ok(self.store.fetched_by_any(url)?.map(|any| any.record));
+        if let Some(record) = self.unless_packed(checked, packed)? {
             self.notes
                 .debug(&format!("using image from local store for url {url}"));
             return Ok(Some(record.id));
@@ -157,6 +159,35 @@ impl Fetcher<'_> {
             PullPolicy::Never => Err(not_in_store(&format!("{what} \"{shown}\""))),
             _ => Ok(None),
         }
+    }
+
+    fn named(&self, name: &AcIdentifier, labels: &Labels) -> Result<Option<ImageRecord>> {
+        let checked = self.store.find(name, labels)?;
+        self.unless_packed(checked, || self.store.find_any(name, labels))
+    }
+
+    /// What counts for this user, or what another one has packed: for root that
+    /// was checked by nobody, so it is taken only where no check is wanted.
+    fn unless_packed(
+        &self,
+        checked: Option<ImageRecord>,
+        any: impl FnOnce() -> Result<Option<ImageRecord>>,
+    ) -> Result<Option<ImageRecord>> {
+        let record = match checked {
+            Some(record) => return Ok(Some(record)),
+            None => any()?,
+        };
+        if let Some(record) = &record
+            && !self.insecure.skip_image_check()
+        {
+            self.notes.note(&format!(
+                "not taking {}, which was fetched by another user: name it by its ID to take it \
+                 without verifying it",
+                record.id.as_str()
+            ));
+            return Ok(None);
+        }
+        Ok(record)
     }
 
     fn by_name(
@@ -173,7 +204,7 @@ impl Fetcher<'_> {
         let labels =
             with_platform(labels).link(|| format!("invalid Appc distribution \"{word}\""))?;
         if self.policy != PullPolicy::Update
-            && let Some(record) = self.store.find(name, &labels)?
+            && let Some(record) = self.named(name, &labels)?
         {
             self.notes.debug(&format!(
                 "using image from local store for image name {word}"
@@ -234,7 +265,7 @@ impl Fetcher<'_> {
         let name = &dependency.image_name;
         if wanted.is_none()
             && self.policy != PullPolicy::Update
-            && let Some(record) = self.store.find(name, &dependency.labels)?
+            && let Some(record) = self.named(name, &dependency.labels)?
         {
             return Ok(record.id);
         }

@@ -170,10 +170,20 @@ impl Crew<'_> {
         let diff_id = self
             .assembly
             .unpack(wanted.diff_id.as_ref(), &wanted.blob, &mut source)
-            .map_err(|fault| fault.link(format!("layer {name}")))?;
+            .map_err(|fault| about(fault, "layer ", name))?;
         drop(source);
         bar.finish();
         Ok(diff_id)
+    }
+}
+
+/// Says which thing a failure is about, unless it does so itself. A failure that
+/// the user wanted needs no name.
+pub(crate) fn about(fault: Fault, what: &str, name: &str) -> Fault {
+    let wanted = fault.errno() == Some(rustix::io::Errno::INTR.raw_os_error());
+    match wanted || fault.message.is_some() || fault.cause.contains(name) {
+        true => fault,
+        false => fault.message(format!("{what}{name}")),
     }
 }
 

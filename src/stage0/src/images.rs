@@ -92,7 +92,7 @@ fn info(record: ImageRecord) -> ImageInfo {
 /// with labels, which must all match. Only the store is asked.
 fn resolve(store: &Store, word: &str) -> Result<ImageId> {
     match Reference::parse_stored(word)? {
-        Reference::Name { name, labels } => match store.find(&name, &labels)? {
+        Reference::Name { name, labels } => match store.find_any(&name, &labels)? {
             Some(record) => Ok(record.id),
             None => Err(store::missing(&name, &labels).link("cannot find image")),
         },

@@ -81,7 +81,7 @@ pub fn describe(key: &PublicKey) -> String {
     }
     for id in key.user_ids() {
         let tame = id.chars().map(|c| if c.is_control() { '?' } else { c });
-        text.push_str("\n\t");
+        text.push_str("\n    ");
         text.extend(tame);
     }
     text

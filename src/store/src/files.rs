@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use sys::fs::InRoot;
 
 /// Records, sources and references are small; whatever is larger is not ours.
 pub(crate) const SMALL: u64 = 16 << 20;
@@ -179,11 +180,16 @@ pub(crate) fn remove_tree(at: BorrowedFd<'_>, path: impl AsRef<OsStr>) -> io::Re
 }
 
 /// Gives the owner all rights on the directories of a tree, as far as they are ours.
+/// Somebody else may write to the tree meanwhile: no path leads out of `at`, and no
+/// link is changed.
 fn open_up(at: BorrowedFd<'_>, top: &Path) -> io::Result<()> {
+    let inside = InRoot::new(at.try_clone_to_owned()?);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let mut todo = vec![top.to_path_buf()];
     while let Some(path) = todo.pop() {
-        rustix::fs::chmodat(at, &path, Mode::RWXU, AtFlags::empty())?;
-        let below = entries(open_dir(at, &path)?.as_fd())?;
+        let (dir, name) = inside.parent(&path)?;
+        sys::fs::chmod_nofollow(dir.as_fd(), &name, Mode::RWXU)?;
+        let below = entries(inside.open(&path, flags, Mode::empty())?.as_fd())?;
         todo.extend(
             below
                 .into_iter()

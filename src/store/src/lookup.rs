@@ -74,15 +74,34 @@ impl Store {
 
     /// The image of a name that has all the labels. Of several: without a
     /// `version` asked for, one that was fetched as the latest; then the newest
-    /// import.
+    /// import. For root packed images do not count: whoever packed one has chosen
+    /// its name, and nobody but him has checked it.
     pub fn find(&self, name: &AcIdentifier, labels: &Labels) -> Result<Option<ImageRecord>> {
+        self.find_among(name, labels, !self.unpacks)
+    }
+
+    /// The same, and packed images count for everybody.
+    pub fn find_any(&self, name: &AcIdentifier, labels: &Labels) -> Result<Option<ImageRecord>> {
+        self.find_among(name, labels, true)
+    }
+
+    fn find_among(
+        &self,
+        name: &AcIdentifier,
+        labels: &Labels,
+        packed: bool,
+    ) -> Result<Option<ImageRecord>> {
         let Some(root) = self.root()? else {
             return Ok(None);
         };
         let path = name_path(name);
         let named = files::names(root, &path).map_err(|err| self.fault("open", &path, err))?;
         let unpacked = named.iter().filter_map(|name| ImageId::new(name).ok());
-        let ids: BTreeSet<ImageId> = unpacked.chain(self.packed_ids(root)?).collect();
+        let packed = match packed {
+            true => self.packed_ids(root)?,
+            false => Vec::new(),
+        };
+        let ids: BTreeSet<ImageId> = unpacked.chain(packed).collect();
         let any_version = labels.get("version").is_none();
         let rank = |record: &ImageRecord| (any_version && record.latest, record.import_time_ns);
         let mut best: Option<ImageRecord> = None;

@@ -75,10 +75,36 @@ impl Store {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match rustix::fs::open(&self.path, flags, Mode::empty()) {
-            Ok(root) => Ok(Some(self.root.get_or_init(|| root).as_fd())),
+            Ok(root) => {
+                self.check_owner(root.as_fd())?;
+                Ok(Some(self.root.get_or_init(|| root).as_fd()))
+            }
             Err(Errno::NOENT) => Ok(None),
             Err(err) => Err(Fault::io("open", self.path.display(), err)),
         }
+    }
+
+    /// Root runs what lies in a store, so it takes only its own, or that of
+    /// whoever the data directory belongs to: a member of the group who was the
+    /// first to fetch could put other files there at any time.
+    fn check_owner(&self, root: BorrowedFd<'_>) -> Result<()> {
+        if !self.unpacks {
+            return Ok(());
+        }
+        let stat = rustix::fs::fstat(root).map_err(|err| self.fault("stat", "", err.into()))?;
+        let parent = self.path.parent().expect("the path ends in `store`");
+        let above =
+            rustix::fs::stat(parent).map_err(|err| Fault::io("stat", parent.display(), err))?;
+        if stat.st_uid == 0 || stat.st_uid == above.st_uid {
+            return Ok(());
+        }
+        Err(Fault::refused(format!(
+            "\"{}\" belongs to user {}, to whom \"{}\" does not",
+            self.path.display(),
+            stat.st_uid,
+            parent.display()
+        ))
+        .hint("remove it; the first fetch by root makes it anew"))
     }
 
     /// The store's directory, made with all its folders where they are missing.

@@ -1,6 +1,7 @@
 //! What came from which URL, and whether the server has to be asked again:
 //! `urls/<digits>`, one line of JSON. Who may not write there notes it in
-//! `packed/urls`; of two notes the one of the newer import counts.
+//! `packed/urls`; of two notes the one of the newer import counts. Root is not
+//! led by notes of others.
 
 use crate::digest;
 use crate::files;
@@ -102,13 +103,24 @@ impl Store {
         Ok(self.fetched(url)?.map(|fetched| fetched.record))
     }
 
-    /// What came from exactly this URL the last time, if it is still stored.
+    /// What came from exactly this URL the last time, if it is still stored. For
+    /// root notes of others do not count: they may say of any image that it is
+    /// what a digest or a signature stands for.
     pub fn fetched(&self, url: &str) -> Result<Option<Fetched>> {
+        self.fetched_among(url, !self.unpacks)
+    }
+
+    /// The same, and everybody's notes count.
+    pub fn fetched_by_any(&self, url: &str) -> Result<Option<Fetched>> {
+        self.fetched_among(url, true)
+    }
+
+    fn fetched_among(&self, url: &str, packed: bool) -> Result<Option<Fetched>> {
         let Some(root) = self.root()? else {
             return Ok(None);
         };
         let mut best: Option<Fetched> = None;
-        for entry in self.url_entries(root, url)? {
+        for entry in self.url_entries(root, url, packed)? {
             let Some(record) = self.any_record(root, &entry.id)? else {
                 continue;
             };
@@ -158,7 +170,7 @@ impl Store {
         entry.put(staging.dir(), inbox.urls()?.as_fd())
     }
 
-    fn url_entries(&self, root: BorrowedFd<'_>, url: &str) -> Result<Vec<UrlEntry>> {
+    fn url_entries(&self, root: BorrowedFd<'_>, url: &str, packed: bool) -> Result<Vec<UrlEntry>> {
         let mut entries = Vec::new();
         let mut look = |dir: io::Result<_>| -> io::Result<()> {
             match dir {
@@ -171,7 +183,7 @@ impl Store {
         let ours = look(files::open_dir(root, URLS));
         ours.map_err(|err| self.fault("open", URLS, err))?;
         // What strangers have made of theirs is not to keep us from ours.
-        if let Ok(Some(inbox)) = Inbox::open(root) {
+        if packed && let Ok(Some(inbox)) = Inbox::open(root) {
             let _ = look(inbox.urls());
         }
         Ok(entries)

@@ -7,6 +7,7 @@
 use super::check::{self, Demand, Stoppable, UNVERIFIED};
 use super::remote::{Metered, Remote, fresh_until, now};
 use crate::http::{Download, Expected, Request, Response};
+use crate::image::about;
 use model::fault::Result;
 use model::{AcIdentifier, Fault, ImageId, Labels};
 use std::io::{Read, Seek, SeekFrom};
@@ -195,7 +196,7 @@ fn import(
         }
         Signature::Deferred => deferred(remote, wanted, &mut body, &origin),
     };
-    taken.map_err(Failure::Bad)
+    taken.map_err(|fault| Failure::Bad(about(fault, "", wanted.image)))
 }
 
 fn shown<'r>(remote: &'r Remote<'_>, download: Download) -> Metered<'r, Download> {

@@ -199,7 +199,11 @@ pub(crate) fn signature(bytes: &[u8], origin: &dyn std::fmt::Display) -> Result<
             "{origin} is larger than {MAX_SIGNATURE} bytes: no signature"
         )));
     }
-    Check::new(bytes).map_err(|fault| fault.link(format!("signature {origin}")).hint(UNVERIFIED))
+    Check::new(bytes).map_err(|fault| {
+        fault
+            .message(format!("signature {origin}"))
+            .hint(UNVERIFIED)
+    })
 }
 
 pub(crate) const UNVERIFIED: &str = "--insecure-options=image takes the image without verifying it";

@@ -7,6 +7,7 @@
 use super::check::keystore;
 use super::remote::Remote;
 use crate::Fetcher;
+use crate::image::about;
 use crate::registry::{Options, Pull, Registry, Resolved};
 use model::docker::DockerReference;
 use model::fault::Result;
@@ -17,6 +18,15 @@ use trust::cosign::{self, Image};
 /// `typed` is what the user wrote behind `docker://`, `url` what the store knows
 /// the image by.
 pub(crate) fn fetch(
+    fetcher: &Fetcher<'_>,
+    reference: &DockerReference,
+    typed: &str,
+    url: &str,
+) -> Result<ImageId> {
+    pull(fetcher, reference, typed, url).map_err(|fault| about(fault, "", url))
+}
+
+fn pull(
     fetcher: &Fetcher<'_>,
     reference: &DockerReference,
     typed: &str,

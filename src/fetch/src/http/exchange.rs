@@ -47,9 +47,11 @@ impl Wire {
                     (format!("status {}", response.status), after)
                 }
                 Ok(response) => return Ok(response),
-                Err((fault, true)) if !last => (fault.to_string(), None),
-                Err((fault, true)) => return Err(fault.link(format!("{TRIES} tries"))),
-                Err((fault, false)) => return Err(fault),
+                Err((fault, true)) if !last && !request.once => (fault.to_string(), None),
+                Err((fault, true)) if !request.once => {
+                    return Err(fault.link(format!("{TRIES} tries")));
+                }
+                Err((fault, _)) => return Err(fault),
             };
             let pause = retry::pause(next, self.options.retry_base, self.options.retry_cap, after);
             notes.debug(&format!(

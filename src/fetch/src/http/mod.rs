@@ -60,6 +60,8 @@ pub struct Request {
     /// Plain http will do for this one, as for a registry on loopback; the
     /// caller decides. Else `ClientOptions::allow_http` does.
     pub plain_http_ok: bool,
+    /// A connection that fails is not tried again: the caller has another way.
+    pub once: bool,
     /// Only what follows the first so many bytes is wanted, since they are here
     /// already. An answer of 206 has that, one of 200 begins at the start.
     pub range_from: Option<u64>,

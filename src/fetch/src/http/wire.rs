@@ -360,6 +360,8 @@ fn io_fault(of: &str, err: io::Error) -> (Fault, bool) {
     let kind = match err.kind() {
         io::ErrorKind::TimedOut => Kind::TimedOut,
         io::ErrorKind::NotFound => Kind::NotFound,
+        // What the kernel calls a reset, said by the end of the stream.
+        io::ErrorKind::UnexpectedEof => Kind::Os(rustix::io::Errno::CONNRESET.raw_os_error()),
         _ => err.raw_os_error().map_or(Kind::Invalid, Kind::Os),
     };
     let text = match err.kind() {
@@ -384,10 +386,10 @@ fn tls_fault(of: &str, err: &rustls::Error) -> Fault {
             "its certificate is for another host".to_string(),
             "--insecure-options=tls skips the check",
         ),
-        E::InvalidMessage(_) => (
-            "the server does not speak TLS".to_string(),
-            "plain http takes --insecure-options=http",
-        ),
+        E::InvalidMessage(_) => {
+            let text = format!("TLS with {of}: the server does not speak TLS");
+            return Fault::unsupported(text).hint("plain http takes --insecure-options=http");
+        }
         err => (
             err.to_string(),
             "--insecure-options=tls skips the check of certificates",

@@ -5,7 +5,7 @@
 //! Indexes are followed to this platform's manifest.
 
 use super::Registry;
-use crate::image::{Hasher, check_bytes, differs};
+use crate::image::{Hasher, about, check_bytes, differs};
 use model::Digest;
 use model::digest::Algorithm;
 use model::docker::DockerReference;
@@ -56,7 +56,7 @@ impl Registry<'_> {
         let mut served = top;
         for _ in 0..MAX_DEPTH {
             let document = Document::parse(served.media_type.as_deref(), &served.bytes)
-                .link(|| format!("manifest {}", served.digest))?;
+                .map_err(|fault| about(fault, "manifest ", served.digest.as_str()))?;
             let image = match document {
                 Document::Manifest(manifest) => {
                     manifest.check_image()?;

@@ -135,7 +135,9 @@ impl<'a> Registry<'a> {
             let response = self.client.send(&request)?;
             return Ok((request, response));
         }
-        let secure = request("https");
+        let mut secure = request("https");
+        // A server without TLS is not to be asked five times for it.
+        secure.once = self.options.allow_http;
         let fault = match self.client.send(&secure) {
             Ok(response) => {
                 lock(&self.state).scheme = Some("https");
@@ -152,6 +154,10 @@ impl<'a> Registry<'a> {
                 false => fault.hint(PLAIN),
             });
         }
+        // Whoever speaks TLS is never asked again without it.
+        if !matches!(fault.kind, Kind::Unsupported | Kind::Os(_)) {
+            return Err(fault);
+        }
         self.notes.debug(&format!("{fault}; trying plain http"));
         let plain = request("http");
         match self.client.send(&plain) {
@@ -159,8 +165,9 @@ impl<'a> Registry<'a> {
                 lock(&self.state).scheme = Some("http");
                 Ok((plain, response))
             }
-            // What went wrong with the better way is what to put right.
-            Err(_) => Err(fault),
+            // Who is not reached by plain http either has the better way to put right.
+            Err(plain) if plain.errno().is_some() => Err(fault),
+            Err(plain) => Err(plain),
         }
     }
 

@@ -8,10 +8,10 @@ use super::foreign;
 use super::manifest::{Image, Resolved};
 use crate::Progress;
 use crate::http::Expected;
-use crate::image::{Blobs, Wanted, assemble};
+use crate::image::{Blobs, Wanted, about, assemble};
 use model::Digest;
 use model::docker::DockerReference;
-use model::fault::{Context, Fault, Kind, Result};
+use model::fault::{Fault, Kind, Result};
 use model::oci::{
     self, Descriptor, ImageConfig, MAX_DOCUMENT, Manifest, Provenance, Schema1, media,
 };
@@ -90,7 +90,7 @@ impl Registry<'_> {
         let limit = MAX_DOCUMENT as u64;
         let bytes = self.small_blob(repository, "image config", &manifest.config, limit)?;
         let config = ImageConfig::parse(&bytes)
-            .link(|| format!("image config {}", manifest.config.digest))?;
+            .map_err(|fault| about(fault, "image config ", manifest.config.digest.as_str()))?;
         manifest.check_config(&config)?;
         let mut layers = Vec::new();
         for (descriptor, diff_id) in manifest.layers.iter().zip(&config.diff_ids) {

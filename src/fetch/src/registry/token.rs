@@ -7,8 +7,9 @@ use super::Grant;
 use super::challenge::Challenge;
 use crate::credentials::{Login, basic_header};
 use crate::http::{Client, Method, Request};
+use crate::image::about;
 use model::config::Secret;
-use model::fault::{Context, Fault, Result};
+use model::fault::{Fault, Result};
 use model::json::{self, Cursor};
 use model::text::quote;
 use std::time::{Duration, Instant};
@@ -80,7 +81,7 @@ impl Tokens {
             });
         }
         let (token, life) =
-            ask(client, &wanted).link(|| format!("get a token from {}", quote(&wanted.realm)))?;
+            ask(client, &wanted).map_err(|fault| about(fault, "token service ", &wanted.realm))?;
         let header = bearer(&token);
         let until = now + life.max(SHORTEST) - MARGIN;
         self.known.push((wanted.clone(), header.clone(), until));

@@ -155,11 +155,11 @@ fn a_member_fetches_and_root_unpacks_at_first_use() {
     assert_eq!(place.store.list().unwrap().len(), 3);
     let found = place
         .store
-        .find(&name("packed"), &Labels::default())
+        .find_any(&name("packed"), &Labels::default())
         .unwrap();
     assert_eq!(found.map(|record| record.id), Some(id.clone()));
     let url = origin().url.unwrap();
-    let fetched = place.store.fetched(&url).unwrap().unwrap();
+    let fetched = place.store.fetched_by_any(&url).unwrap().unwrap();
     assert_eq!(
         (&fetched.record.id, fetched.etag.as_deref()),
         (&id, Some("e"))
@@ -172,7 +172,7 @@ fn a_member_fetches_and_root_unpacks_at_first_use() {
     assert_eq!(export(&place.store, &id), owned());
     let of_layers = place
         .store
-        .find(&name("layered"), &Labels::default())
+        .find_any(&name("layered"), &Labels::default())
         .unwrap()
         .unwrap()
         .id;
@@ -187,10 +187,10 @@ fn a_member_fetches_and_root_unpacks_at_first_use() {
     // As if root had fetched it.
     let own = Place::new();
     assert_eq!(layered(&own.store).id, of_layers);
-    let kept = place.store.fetched(&url).unwrap().unwrap();
+    let kept = place.store.fetched_by_any(&url).unwrap().unwrap();
     assert_eq!(kept.record.id, id);
     place.store.remove(&id).unwrap();
-    assert!(place.store.fetched(&url).unwrap().is_none());
+    assert!(place.store.fetched_by_any(&url).unwrap().is_none());
     assert_eq!(place.names("packed/urls"), [""; 0]);
 }
 
@@ -200,6 +200,41 @@ fn pack(place: &mut Place, bytes: &[u8]) -> ImageId {
     let id = place.put(bytes).id;
     place.store.unpacks = true;
     id
+}
+
+/// A member chooses the name of what he packs, and the note on a URL may say that
+/// any image is what a digest or a signature stands for.
+#[test]
+fn names_and_urls_that_members_have_chosen_do_not_lead_root() {
+    let Some((mut place, _)) = shared() else {
+        return;
+    };
+    let bytes = small("theirs", "x").0;
+    let id = pack(&mut place, &bytes);
+    let wanted = (name("theirs"), Labels::default());
+    assert!(place.store.find(&wanted.0, &wanted.1).unwrap().is_none());
+    let found = place.store.find_any(&wanted.0, &wanted.1).unwrap();
+    assert_eq!(found.map(|record| record.id), Some(id.clone()));
+    // Not even if root has the image that the note names.
+    place.store.render(&id).unwrap();
+    let url = "docker://example.com/good@sha256:0";
+    place.store.unpacks = false;
+    let note = crate::urls::UrlEntry::of(
+        &Origin {
+            url: Some(url.into()),
+            fresh_until: Some(i64::MAX),
+            digest: Some("sha256:0".into()),
+            ..Origin::default()
+        },
+        &id,
+    );
+    let root = std::fs::File::open(place.path("")).unwrap();
+    place.store.note_url(root.as_fd(), &note.unwrap()).unwrap();
+    assert!(place.store.fetched(url).unwrap().is_some());
+    place.store.unpacks = true;
+    assert!(place.store.fetched(url).unwrap().is_none());
+    assert!(place.store.by_url(url).unwrap().is_none());
+    assert!(place.store.fetched_by_any(url).unwrap().is_some());
 }
 
 fn assert_refused(place: &Place, id: &ImageId, layers: &[String]) {
@@ -280,7 +315,7 @@ fn links_in_the_inbox_lead_root_nowhere() {
     let other = small("other", "y").1;
     symlink(&victim, place.path(&format!("packed/{}", other.as_str()))).unwrap();
     assert!(place.store.get(&other).unwrap().is_none());
-    place.store.by_url("https://example.com").unwrap();
+    place.store.fetched_by_any("https://example.com").unwrap();
     let swept = place.store.gc(0, Duration::MAX, &[], &|_| false).unwrap();
     assert!(!swept.faults.is_empty());
     assert_eq!(std::fs::read(victim.join("0123/file")).unwrap(), b"kept");

@@ -39,14 +39,14 @@ fn length(data: &[u8]) -> Option<usize> {
         Some(
             bytes
                 .iter()
-                .fold(0_usize, |sum, b| sum << 8 | usize::from(*b)),
+                .fold(0_usize, |sum, b| (sum << 8) | usize::from(*b)),
         )
     };
     let tag = byte(0)?;
     let (head, body) = match (tag & 0xc0, tag & 3) {
         (0xc0, _) => match byte(1)? {
             len @ 0..=191 => (2, len),
-            len @ 192..=223 => (3, (len - 192 << 8) + byte(2)? + 192),
+            len @ 192..=223 => (3, ((len - 192) << 8) + byte(2)? + 192),
             255 => (6, number(2..6)?),
             _ => return None,
         },

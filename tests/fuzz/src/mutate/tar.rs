@@ -10,7 +10,7 @@ const NAME: std::ops::Range<usize> = 0..100;
 const LINK: std::ops::Range<usize> = 157..257;
 const SIZE: std::ops::Range<usize> = 124..136;
 const TYPE: usize = 156;
-const TYPES: &[u8] = b"\00123456755511122200gxLKSDM";
+const TYPES: &[u8] = b"\x000123456755511122200gxLKSDM";
 const ODD: &[&str] = &[
     "",
     ".",
