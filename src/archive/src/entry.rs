@@ -21,6 +21,9 @@ use crate::tape::{BLOCK, Tape, cut_short, padding};
 
 /// Bytes of one extended header.
 const MAX_PAX: u64 = 1 << 20;
+/// Bytes of global headers that all entries together may have looked at: one is
+/// sent once and counts for each that follows, a day's work in a megabyte.
+const MAX_GLOBAL: u64 = 1 << 30;
 /// Headers that describe one entry.
 const MAX_DESCRIBING: u32 = 32;
 
@@ -73,6 +76,9 @@ struct Described {
 #[derive(Default)]
 pub(crate) struct Entries {
     global: Records,
+    global_size: u64,
+    /// Of global headers, over all entries.
+    looked_at: u64,
 }
 
 impl Entries {
@@ -109,10 +115,21 @@ impl Entries {
             let header = RawHeader::parse(&block)?;
             match header.kind() {
                 b'x' => described.local = Records::parse(&body(&header, MAX_PAX, tape, tee)?)?,
-                b'g' => self.global = Records::parse(&body(&header, MAX_PAX, tape, tee)?)?,
+                b'g' => {
+                    self.global = Records::parse(&body(&header, MAX_PAX, tape, tee)?)?;
+                    self.global_size = header.size()?;
+                }
                 b'L' => described.long_name = Some(long_name(&header, tape, tee)?),
                 b'K' => described.long_link = Some(long_name(&header, tape, tee)?),
-                _ => return self.entry(&header, described, tape, tee).map(Some),
+                _ => {
+                    self.looked_at += self.global_size;
+                    if self.looked_at > MAX_GLOBAL {
+                        return Err(Fault::refused(
+                            "a global header is too long for that many entries",
+                        ));
+                    }
+                    return self.entry(&header, described, tape, tee).map(Some);
+                }
             }
         }
         Err(invalid())

@@ -16,6 +16,9 @@ use crate::tape::{Chunk, Feed, Tape, cut_short, padding};
 
 /// More entries than an archive of images has.
 const MAX_MEMBERS: usize = 100_000;
+/// Bytes of all their names, link targets and beginnings, which are kept in
+/// memory: a name may have a megabyte, and compresses well.
+const MAX_TABLE: u64 = 64 << 20;
 /// Bytes of a member that tell what it is.
 const HEAD: usize = 512;
 /// A header and what usually describes it.
@@ -60,6 +63,7 @@ pub fn members_of_file(file: &File, visit: &mut dyn Visit) -> Result<()> {
         .map_err(|err| Fault::io("stat", "archive", err))?
         .len();
     let mut entries = Entries::default();
+    let mut table = 0;
     let mut at = 0;
     for _ in 0..MAX_MEMBERS {
         let mut feed = FromFile { file, at };
@@ -81,6 +85,7 @@ pub fn members_of_file(file: &File, visit: &mut dyn Visit) -> Result<()> {
                 .map_err(|err| Fault::io("read", "archive", err))?;
             Ok(bytes)
         };
+        charge(&mut table, &entry)?;
         let head = match entry.kind {
             Kind::File => read(entry.stored.min(HEAD as u64))?,
             _ => Vec::new(),
@@ -103,6 +108,7 @@ pub fn members_of_stream(source: impl Read, visit: &mut dyn Visit) -> Result<()>
     };
     let mut tape = Tape::new(&mut feed);
     let mut entries = Entries::default();
+    let mut table = 0;
     let mut at = 0;
     for _ in 0..MAX_MEMBERS {
         let mut counter = Counter(0);
@@ -114,6 +120,7 @@ pub fn members_of_stream(source: impl Read, visit: &mut dyn Visit) -> Result<()>
             .checked_add(entry.stored)
             .and_then(|at| at.checked_add(padding(entry.stored)))
             .ok_or_else(cut_short)?;
+        charge(&mut table, &entry)?;
         let wanted = entry.kind == Kind::File && visit.wants(&entry.name, entry.stored);
         let keep = if wanted { usize::MAX } else { HEAD };
         let mut kept = Vec::new();
@@ -146,6 +153,22 @@ fn member(entry: Entry, offset: u64, head: Vec<u8>) -> Member {
             Kind::Dir => Content::Dir,
             _ => Content::Other,
         },
+    }
+}
+
+/// Counts what of a member stays in memory.
+fn charge(table: &mut u64, entry: &Entry) -> Result<()> {
+    let rest = match &entry.kind {
+        Kind::Symlink(target) | Kind::HardLink(target) => target.len() as u64,
+        Kind::File => entry.stored.min(HEAD as u64),
+        _ => 0,
+    };
+    *table += entry.name.len() as u64 + rest;
+    match *table > MAX_TABLE {
+        true => Err(Fault::refused(format!(
+            "the names of the archive's members take more than {MAX_TABLE} bytes"
+        ))),
+        false => Ok(()),
     }
 }
 
@@ -210,5 +233,51 @@ impl<R: Read> Feed for FromStream<R> {
                 Err(err) => return Err(self.decoder.fault(err)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::Tar;
+
+    struct Nothing;
+
+    impl Visit for Nothing {
+        fn wants(&mut self, _: &[u8], _: u64) -> bool {
+            false
+        }
+
+        fn member(&mut self, _: Member, _: Option<Vec<u8>>) -> Result<bool> {
+            Ok(true)
+        }
+    }
+
+    fn refused(tar: Tar) -> String {
+        let passed = members_of_stream(tar.end().as_slice(), &mut Nothing);
+        passed.err().map(|fault| fault.cause).unwrap_or_default()
+    }
+
+    #[test]
+    fn names_of_a_megabyte_do_not_fill_the_memory() {
+        let name = vec![b'n'; 1 << 19];
+        let named = |count| {
+            (0..count).fold(Tar::default(), |tar, _| {
+                tar.pax(b'x', &[("path", &name)]).file("f", b"")
+            })
+        };
+        assert_eq!(refused(named(2)), "");
+        assert!(refused(named(129)).contains("take more than"));
+    }
+
+    #[test]
+    fn a_global_header_that_counts_for_every_entry_is_no_time_bomb() {
+        let remark = vec![b'r'; 1_000_000];
+        let after = |count| {
+            let global = Tar::default().pax(b'g', &[("comment", &remark)]);
+            (0..count).fold(global, |tar, _| tar.file("f", b""))
+        };
+        assert_eq!(refused(after(1000)), "");
+        assert!(refused(after(1100)).contains("too long for that many entries"));
     }
 }

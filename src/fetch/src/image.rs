@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use store::{Assembly, Store};
+use store::{Assembly, MOST_LAYERS, Store};
 
 /// What servers are known to bear, and what two cores can unpack.
 const THREADS: usize = 3;
@@ -51,6 +51,13 @@ pub(crate) fn assemble<'s>(
     blobs: &dyn Blobs,
     progress: &dyn Progress,
 ) -> Result<(Assembly<'s>, Vec<Digest>)> {
+    // Before anything is fetched, and before so many files are open.
+    if wanted.len() > MOST_LAYERS {
+        return Err(Fault::refused(format!(
+            "the image has {} layers, more than {MOST_LAYERS}",
+            wanted.len()
+        )));
+    }
     let assembly = store.assemble()?;
     let mut found: Vec<Option<Digest>> = vec![None; wanted.len()];
     let mut jobs: Vec<usize> = Vec::new();
@@ -366,5 +373,34 @@ mod tests {
         assert_eq!(reader.read(&mut buf).ok(), Some(1));
         assert!(reader.read(&mut buf).is_err());
         assert!(reader.read(&mut buf).is_err());
+    }
+
+    struct Unopened;
+
+    impl Blobs for Unopened {
+        fn open(&self, _: usize) -> Result<Box<dyn Read + Send + '_>> {
+            Err(Fault::invalid("it was fetched"))
+        }
+    }
+
+    #[test]
+    fn nothing_is_fetched_of_an_image_with_too_many_layers() {
+        let name = format!("rkt-layers-{}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        std::fs::create_dir(&dir).expect("a directory of our own");
+        let store = Store::open(&dir).expect("a store");
+        let layer = |number: usize| Wanted {
+            diff_id: None,
+            blob: Hasher::of(Algorithm::Sha256, &number.to_le_bytes()),
+            size: None,
+        };
+        let fault = |count: usize| {
+            let wanted: Vec<Wanted> = (0..count).map(layer).collect();
+            let made = assemble(&store, &wanted, &Unopened, &crate::Silent);
+            made.err().map(|fault| fault.cause).unwrap_or_default()
+        };
+        assert_eq!(fault(MOST_LAYERS), "it was fetched");
+        assert!(fault(MOST_LAYERS + 1).contains("more than"));
+        let _ = std::fs::remove_dir_all(&dir);
     }
 }

@@ -95,7 +95,7 @@ mod tests {
         }
         for bad in [
             "Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "Zm9v\n", " Zm9v", "====", "=", "Z===",
-            "Zm9v====", "-__-", "Zg==Zg==", "é===",
+            "Zm9v====", "-__-", "Zg==Zg==", "Zg=a", "=g==", "Zm 9v=", "é===",
         ] {
             assert!(decode(bad).is_err(), "{bad}");
         }

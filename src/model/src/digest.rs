@@ -63,8 +63,7 @@ impl Digest {
 
     /// Of the bytes that a hash function gave.
     pub fn from_bytes(algorithm: Algorithm, bytes: &[u8]) -> Result<Digest> {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Digest::parse(&format!("{}:{hex}", algorithm.name()))
+        Digest::parse(&format!("{}:{}", algorithm.name(), hex(bytes)))
     }
 
     pub fn algorithm(&self) -> Algorithm {
@@ -84,6 +83,16 @@ impl Digest {
     pub fn file_name(&self) -> String {
         format!("{}-{}", self.algorithm.name(), self.hex())
     }
+}
+
+/// Two lower-case digits for each byte.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| DIGITS[usize::from(digit)] as char)
+        .collect()
 }
 
 impl fmt::Display for Digest {

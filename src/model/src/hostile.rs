@@ -84,7 +84,7 @@ fn feed(word: &str) {
     if let Ok(bytes) = base64::decode(word) {
         assert_eq!(base64::encode(&bytes), word);
     }
-    let _ = (save::member(word), save::link_target("a/b", word));
+    let _ = save::member(word);
     let _ = Provenance::of_local(word, Some(word));
     if let Ok(quantity) = Quantity::parse(word) {
         assert_eq!(

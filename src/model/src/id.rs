@@ -3,6 +3,7 @@
 //! Both are made by parsing only and are safe as file names: fixed length,
 //! lower-case hex digits and dashes, nothing else.
 
+use crate::digest::hex;
 use crate::fault::{Fault, Result};
 use crate::text::{quote, text_type};
 
@@ -117,15 +118,6 @@ fn with_dashes(digits: &str) -> String {
 
 fn is_lower_hex(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| DIGITS[usize::from(digit)] as char)
-        .collect()
 }
 
 /// Checks an image ID as manifests write it and keeps it as written.

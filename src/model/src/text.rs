@@ -42,7 +42,8 @@ pub fn quote(text: &str) -> String {
     out
 }
 
-fn is_invisible(c: char) -> bool {
+/// Whether a character shows nothing of itself but changes how others show.
+pub fn is_invisible(c: char) -> bool {
     matches!(c as u32,
         0xad | 0x61c | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f
         | 0xfeff | 0xfff9..=0xfffb | 0xe000..=0xf8ff | 0xe0000..=0xe0fff | 0xf0000..=0x10ffff)

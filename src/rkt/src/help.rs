@@ -237,7 +237,7 @@ mod tests {
             ("image gc", "--grace-period=24h0m0s"),
             (
                 "fetch",
-                "--full[=false] --pull-policy=\"update\" --signature=",
+                "--full[=false] --pull-policy=\"update\" --quiet[=false] --signature=",
             ),
             ("cat-manifest", "--pretty-print[=true] --uuid-file=\"\""),
             ("image cat-manifest", "--pretty-print[=true]"),
@@ -277,8 +277,8 @@ mod tests {
                  --inherit-env[=false] --interactive[=false] --ipc=\"\" --mds-register[=false] \
                  --memory= --mount= --name= --net[=default] --no-overlay[=false] \
                  --oom-score-adj= --pod-manifest=\"\" --port= --private-users[=false] \
-                 --pull-policy=\"new\" --readonly-rootfs= --rm[=false] --seccomp= --set-env= \
-                 --set-env-file= --signature= --stage1-from-dir= --stage1-hash= --stage1-name= \
+                 --pull-policy=\"new\" --quiet[=false] --readonly-rootfs= --rm[=false] --seccomp= \
+                 --set-env= --set-env-file= --signature= --stage1-from-dir= --stage1-hash= --stage1-name= \
                  --stage1-path= --stage1-url= --supplementary-gids= --user= --user-annotation= \
                  --user-label= --uuid-file-save=\"\" --volume= --working-dir=",
             ),

@@ -80,9 +80,8 @@ pub fn describe(key: &PublicKey) -> String {
         let _ = write!(text, "\n    Subkey fingerprint: {}", in_groups(&subkey));
     }
     for id in key.user_ids() {
-        let tame = id.chars().map(|c| if c.is_control() { '?' } else { c });
-        text.push_str("\n    ");
-        text.extend(tame);
+        text.push_str("\n\t");
+        text.push_str(&id);
     }
     text
 }

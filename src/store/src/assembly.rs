@@ -25,8 +25,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Two fds are open for each.
-const MOST_LAYERS: usize = 400;
+/// Layers of an image. Two fds are open for each.
+pub const MOST_LAYERS: usize = 400;
 
 /// An image in the making. Layers that are in the store already and that it
 /// claimed cannot go while it lives; what it has unpacked goes with it, unless it

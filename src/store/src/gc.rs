@@ -11,7 +11,7 @@ use crate::key::{self, Key};
 use crate::remove::{Gone, Removal};
 use crate::shelf::Shelf;
 use crate::staging;
-use crate::store::{IMAGES, LAYERS, NAMES, PACKED, Store};
+use crate::store::{IMAGES, LAYERS, NAMES, PACKED, Store, TMP, URLS};
 use model::{Fault, ImageId, PodUuid, fault::Result};
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -108,9 +108,20 @@ impl Store {
         let (count, failure) = staging::sweep_area(inbox.tmp().map_err(failed)?.as_fd());
         swept.staging += count;
         swept.faults.extend(failure.map(failed));
-        for id in self.packed_ids(root)? {
-            if self.packed_record(root, &id)?.is_none() || self.is_stored(root, &id)? {
-                inbox.remove(&id).map_err(failed)?;
+        for entry in files::entries(inbox.dir()).map_err(failed)? {
+            let stays = match entry.name.to_str().map(|name| (name, key::image_of(name))) {
+                Some((_, Some(id))) => {
+                    self.packed_record(root, &id)?.is_some() && !self.is_stored(root, &id)?
+                }
+                Some((name, None)) => [TMP, URLS].contains(&name),
+                None => false,
+            };
+            if stays {
+                continue;
+            }
+            // One that a member has made to resist does not save the others.
+            if let Err(err) = files::remove_tree(inbox.dir(), &entry.name) {
+                swept.faults.push(failed(err));
             }
         }
         Ok(())

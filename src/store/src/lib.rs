@@ -46,7 +46,7 @@ mod tests;
 mod urls;
 mod verify;
 
-pub use assembly::Assembly;
+pub use assembly::{Assembly, MOST_LAYERS};
 pub use gc::Swept;
 pub use lookup::missing;
 pub use put::Origin;

@@ -104,6 +104,11 @@ fn sweep_one(area: BorrowedFd<'_>, name: &OsStr) -> io::Result<bool> {
     let dir = match files::open_dir(area, name) {
         Ok(dir) => dir,
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(false),
+        // Nobody works in what is no directory.
+        Err(err) if err.kind() == io::ErrorKind::NotADirectory => {
+            files::unlink(area, name)?;
+            return Ok(true);
+        }
         Err(err) => return Err(err),
     };
     if !files::try_lock_exclusive(dir.as_fd())? {

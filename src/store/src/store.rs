@@ -156,14 +156,15 @@ impl Store {
     }
 
     /// Serialises those who add, replace or remove image records. Held for a few
-    /// renames only, never while bytes are moved; readers do not take it.
+    /// renames only, never while bytes are moved; readers do not take it. The lock
+    /// is on a directory that members cannot open: they could hold it for ever.
     pub(crate) fn lock_images(&self, root: BorrowedFd<'_>) -> Result<OwnedFd> {
-        files::open_dir(root, IMAGES)
+        files::open_dir(root, TMP)
             .and_then(|dir| {
                 files::lock(dir.as_fd(), FlockOperation::LockExclusive)?;
                 Ok(dir)
             })
-            .map_err(|err| self.fault("lock", IMAGES, err))
+            .map_err(|err| self.fault("lock", TMP, err))
     }
 }
 

@@ -6,9 +6,9 @@
 //! in registries, by keys of cosign.
 //!
 //! Files are read in an order, and for each key the last file counts: first
-//! `root.d` of all roots, then `prefix.d`, shorter prefixes before longer ones;
-//! in each the roots system, local, user. An empty file takes the trust away. So
-//! does one that cannot be used, with a note: what cannot be checked is not
+//! `root.d`, then `prefix.d`; in each the roots system, local, user; in each
+//! root shorter prefixes before longer ones. An empty file takes the trust away.
+//! So does one that cannot be used, with a note: what cannot be checked is not
 //! trusted.
 
 use crate::files::{self, Content, KeyFile};

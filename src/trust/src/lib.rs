@@ -6,7 +6,6 @@
 //! feature `trust` refuses every signature.
 #![forbid(unsafe_code)]
 
-mod base64;
 pub mod cosign;
 mod files;
 pub mod keystore;

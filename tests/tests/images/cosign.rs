@@ -289,7 +289,7 @@ root_test_once! {
         w.accepted("team/good:1");
         // Another prefix is another matter.
         w.refused("other/good:1", &["--insecure-options=image"]);
-        // An empty key file of the administrator's masks the vendor's, and the signature is still asked for.
+        // Nobody signs for all registries.
         Rkt::secure(s).args(["trust", "--cosign", &ours]).run().code(254).stderr_has("--prefix");
     }
 }

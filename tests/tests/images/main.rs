@@ -8,6 +8,7 @@ mod hostile;
 mod interrupt;
 mod layers;
 mod registry;
+mod review;
 mod site;
 mod trust;
 mod unprivileged;

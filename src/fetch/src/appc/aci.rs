@@ -12,7 +12,7 @@ use model::fault::Result;
 use model::{AcIdentifier, Fault, ImageId, Labels};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
-use store::Origin;
+use store::{Fetched, Origin};
 use trust::openpgp::{Check, MAX_SIGNATURE};
 
 /// Bytes of a compressed image; larger than any disk that would hold it unpacked.
@@ -54,6 +54,14 @@ enum Signature {
 pub(crate) fn fetch(remote: &Remote<'_>, wanted: &Wanted<'_>) -> Result<ImageId, Failure> {
     let fetcher = &remote.fetcher;
     let known = fetcher.store.fetched(wanted.image).map_err(Failure::Bad)?;
+    // What came from the URL under another name, or as a URL, is not this image.
+    let is_named = |known: &Fetched| match wanted.named {
+        Some((name, labels)) if !fetcher.insecure.skip_image_check() => {
+            check::check_named(&known.record, name, labels).is_ok()
+        }
+        _ => true,
+    };
+    let known = known.filter(is_named);
     if let Some(known) = &known
         && known.fresh_until.is_some_and(|until| until > now())
     {

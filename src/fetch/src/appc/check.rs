@@ -93,7 +93,11 @@ impl Read for Watched<'_> {
     }
 }
 
-fn check_named(record: &ImageRecord, name: &AcIdentifier, labels: &Labels) -> Result<()> {
+pub(crate) fn check_named(
+    record: &ImageRecord,
+    name: &AcIdentifier,
+    labels: &Labels,
+) -> Result<()> {
     if record.name != *name {
         return Err(Fault::refused(format!(
             "error when reading the app name: \"{name}\" expected but \"{}\" found",
@@ -131,9 +135,8 @@ fn verify(fetcher: &Fetcher<'_>, check: Check, name: &AcIdentifier) -> Result<()
     let signer = check.finish(&keys, now()).map_err(failed)?;
     let mut text = String::from("signature verified:");
     for id in &signer.user_ids {
-        let tame = id.chars().map(|c| if c.is_control() { '?' } else { c });
         text.push_str("\n  ");
-        text.extend(tame);
+        text.push_str(id);
     }
     fetcher.notes.note(&text);
     Ok(())

@@ -304,6 +304,33 @@ fn what_is_unchanged_does_not_move_and_what_is_fresh_is_not_asked_for() {
     );
 }
 
+#[test]
+fn what_is_fresh_under_its_url_is_no_image_of_another_name() {
+    let mut world = World::new(
+        "none",
+        Box::new(|asked, port, out| match asked.path.as_str() {
+            "/other?ac-discovery=1" => {
+                give(out, 200, "", &page(port, "localhost/other", "fresh.{ext}"));
+            }
+            "/fresh.aci" => give(out, 200, "Cache-Control: max-age=3600\r\n", SIGNED),
+            "/fresh.aci.asc" => give(out, 200, "", SIGNATURE),
+            _ => missing(out),
+        }),
+    );
+    world.trust("localhost");
+    world.fetch(&world.url("/fresh.aci")).unwrap();
+    let fault = world
+        .fetch(&format!("localhost/other{LABELS}"))
+        .unwrap_err();
+    assert!(
+        fault.cause.contains("\"localhost/signed\" found"),
+        "{fault}"
+    );
+    // Who asks for no check is content with what is there.
+    world.insecure = "image";
+    world.fetch(&format!("localhost/other{LABELS}")).unwrap();
+}
+
 fn signed(asked: &Asked, _: u16, out: Out) {
     match asked.path.as_str() {
         "/signed.aci" => give(out, 200, "", SIGNED),

@@ -46,13 +46,15 @@ impl Key {
     }
 
     /// The host is the same and the path begins with ours, component by component.
+    /// One that climbs may end outside of ours once the server has read it.
     pub fn covers(&self, wanted: &Key) -> bool {
         self.host == wanted.host
             && (self.path.is_empty()
-                || wanted
-                    .path
-                    .strip_prefix(&self.path)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+                || !climbs(&wanted.path)
+                    && wanted
+                        .path
+                        .strip_prefix(&self.path)
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
     }
 
     /// What credential helpers know the host as.
@@ -62,6 +64,14 @@ impl Key {
             false => &self.host,
         }
     }
+}
+
+/// Whether a component is `..`, however servers may be told so.
+fn climbs(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    let path = path.replace("%2e", ".").replace("%2f", "/");
+    let path = path.replace("%5c", "/").replace('\\', "/");
+    path.split('/').any(|part| part == "..")
 }
 
 #[cfg(test)]
@@ -77,6 +87,11 @@ mod tests {
             ("quay.io/a/", "quay.io", "a", true),
             ("quay.io/a", "quay.io", "ab", false),
             ("quay.io/a/b", "quay.io", "a", false),
+            ("quay.io/a", "quay.io", "a/../b", false),
+            ("quay.io/a", "quay.io", "a/%2E%2e/b", false),
+            ("quay.io/a", "quay.io", "a/x%2f..%2f../b", false),
+            ("quay.io/a", "quay.io", "a/..b/x", true),
+            ("quay.io", "quay.io", "a/../b", true),
             ("https://quay.io/anything", "quay.io", "a", true),
             ("http://quay.io", "quay.io", "a", true),
             ("quay.io/v2/", "quay.io", "a", true),

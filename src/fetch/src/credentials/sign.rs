@@ -4,6 +4,7 @@
 use super::basic_header;
 use crate::http::Url;
 use model::config::{Credentials, Secret};
+use model::digest::hex;
 use model::fault::{Fault, Result};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -153,10 +154,6 @@ fn encoded(text: &str, slashes: bool) -> String {
         }
     }
     out
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// HMAC-SHA256 (RFC 2104).

@@ -12,11 +12,11 @@ use super::exchange::{Attempt, Wire};
 use super::url::shown;
 use super::{Expected, Request, Response, find, retry, wire};
 use crate::Silent;
+use crate::image::Hasher;
 use crate::interrupt::{self, SLICE};
-use model::digest::{Algorithm, Digest};
+use model::digest::Digest;
 use model::fault::{Fault, Kind, Result};
 use model::text::quote;
-use sha2::Digest as _;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,7 +83,10 @@ impl Download {
         let (url, headers) = (response.url, response.headers);
         let mut source = Source {
             validator: validator(&headers),
-            hash: expected.digest.clone().map(Hash::new),
+            hash: expected
+                .digest
+                .clone()
+                .map(|want| (Hasher::new(want.algorithm()), want)),
             request: request.clone(),
             url: url.clone(),
             expected_size: expected.size,
@@ -170,7 +173,8 @@ struct Source {
     request: Request,
     url: String,
     body: Box<dyn Read + Send>,
-    hash: Option<Hash>,
+    /// With what it has to come to.
+    hash: Option<(Hasher, Digest)>,
     position: u64,
     total: Option<u64>,
     expected_size: Option<u64>,
@@ -219,7 +223,7 @@ impl Source {
             if self.position + count as u64 > self.bound {
                 return Err(too_long(&self.url, self.bound));
             }
-            if let Some(hash) = &mut self.hash {
+            if let Some((hash, _)) = &mut self.hash {
                 hash.update(bytes);
             }
             self.position += count as u64;
@@ -319,10 +323,10 @@ impl Source {
         {
             return Err(wrong_length(&self.url, self.position, size));
         }
-        let Some(hash) = self.hash.take() else {
+        let Some((hash, want)) = self.hash.take() else {
             return Ok(());
         };
-        let (want, got) = hash.finish()?;
+        let got = hash.finish();
         if want == got {
             return Ok(());
         }
@@ -380,40 +384,4 @@ fn validator(headers: &[(String, String)]) -> Option<String> {
     strong
         .or(find(headers, "last-modified"))
         .map(str::to_string)
-}
-
-struct Hash {
-    want: Digest,
-    state: State,
-}
-
-enum State {
-    Sha256(sha2::Sha256),
-    Sha512(sha2::Sha512),
-}
-
-impl Hash {
-    fn new(want: Digest) -> Hash {
-        let state = match want.algorithm() {
-            Algorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
-            Algorithm::Sha512 => State::Sha512(sha2::Sha512::new()),
-        };
-        Hash { want, state }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match &mut self.state {
-            State::Sha256(state) => state.update(bytes),
-            State::Sha512(state) => state.update(bytes),
-        }
-    }
-
-    /// Wanted and found.
-    fn finish(self) -> Result<(Digest, Digest)> {
-        let got = match self.state {
-            State::Sha256(state) => Digest::from_bytes(Algorithm::Sha256, &state.finalize()),
-            State::Sha512(state) => Digest::from_bytes(Algorithm::Sha512, &state.finalize()),
-        };
-        Ok((self.want, got?))
-    }
 }

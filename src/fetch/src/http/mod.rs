@@ -57,8 +57,8 @@ pub struct Request {
     pub secret_headers: Vec<(String, String)>,
     /// A form, for `Post`.
     pub body: Option<Vec<u8>>,
-    /// Plain http will do for this one, as for a registry on loopback; the
-    /// caller decides. Else `ClientOptions::allow_http` does.
+    /// Plain http will do for this one, as for an image whose signature is
+    /// checked; the caller decides. Else `ClientOptions::allow_http` does.
     pub plain_http_ok: bool,
     /// A connection that fails is not tried again: the caller has another way.
     pub once: bool,

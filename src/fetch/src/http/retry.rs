@@ -17,20 +17,18 @@ pub fn status(status: u16, method: super::Method) -> bool {
     }
 }
 
-/// Whether this is a connection that broke or was not to be had, as opposed to
-/// a refusal on principle (certificate, no such host, nonsense).
+/// Whether this is a connection that broke, as opposed to one that was not to be
+/// had (nobody listens, no way there) or was refused on principle (certificate,
+/// no such host, nonsense): who waits for these wants to know at once.
 pub fn broken(err: &io::Error) -> bool {
     use io::ErrorKind as K;
     matches!(
         err.kind(),
         K::ConnectionReset
-            | K::ConnectionRefused
             | K::ConnectionAborted
             | K::BrokenPipe
             | K::NotConnected
             | K::UnexpectedEof
-            | K::HostUnreachable
-            | K::NetworkUnreachable
     )
 }
 

@@ -132,13 +132,28 @@ fn certificates_are_checked() {
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let to_plain = format!("https://127.0.0.1:{port}/");
-    for (client, url, hint) in [
-        (&client(quick()), server.url("/"), "SSL_CERT_FILE"),
-        (&trusting, other.url("/"), "--insecure-options=tls"),
-        (&trusting, to_plain, "--insecure-options=http"),
+    for (client, url, kind, hint) in [
+        (
+            &client(quick()),
+            server.url("/"),
+            Kind::Refused,
+            "SSL_CERT_FILE",
+        ),
+        (
+            &trusting,
+            other.url("/"),
+            Kind::Refused,
+            "--insecure-options=tls",
+        ),
+        (
+            &trusting,
+            to_plain,
+            Kind::Unsupported,
+            "--insecure-options=http",
+        ),
     ] {
         let fault = client.send(&Request::get(&url)).err().expect("refused");
-        assert_eq!(fault.kind, Kind::Refused, "{fault}");
+        assert_eq!(fault.kind, kind, "{fault}");
         assert!(fault.to_string().contains(&url), "{fault}");
         assert!(
             fault

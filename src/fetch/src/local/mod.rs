@@ -15,63 +15,8 @@ use model::fault::{Context, Fault, Kind, Result};
 use model::oci::{Pick, Platform, layout as oci_layout, save as docker_save};
 use model::text::quote;
 use parts::Parts;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use store::{ImageRecord, Store};
-
-/// What lies at a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// An application container image; also whatever nobody knows.
-    Aci,
-    /// A directory.
-    OciLayout,
-    OciTar,
-    DockerSave,
-}
-
-/// Looks into the file or directory. Of a tar no more is read than it takes to
-/// see a name that only one of the forms has.
-pub fn kind(path: &Path) -> Result<Form> {
-    let meta = std::fs::metadata(path).map_err(|err| Fault::io("open", path.display(), err))?;
-    if meta.is_dir() {
-        return match path.join(oci_layout::HEADER).is_file() {
-            true => Ok(Form::OciLayout),
-            false => Err(Fault::invalid(format!(
-                "the directory {} holds no image",
-                quote(&path.to_string_lossy())
-            ))
-            .hint("an OCI layout has a file oci-layout; \"actool build\" makes an ACI")),
-        };
-    }
-    parts::kind_of_tar(path)
-}
-
-/// Splits `redis.tar:7`, `layout@sha256:…` or `all.tar@2` where the longest path
-/// that exists ends. `None` if none does.
-pub fn split(text: &str) -> Option<(PathBuf, Option<Pick>)> {
-    if Path::new(text).exists() {
-        return Some((PathBuf::from(text), None));
-    }
-    let ends = text.rmatch_indices([':', '@']).map(|(end, _)| end);
-    ends.filter(|end| *end > 0).find_map(|end| {
-        let (path, rest) = text.split_at(end);
-        let pick = pick(rest)?;
-        Path::new(path)
-            .exists()
-            .then(|| (PathBuf::from(path), Some(pick)))
-    })
-}
-
-fn pick(text: &str) -> Option<Pick> {
-    if let Some(rest) = text.strip_prefix('@') {
-        return match rest.parse() {
-            Ok(place) => Some(Pick::Place(place)),
-            Err(_) => model::Digest::parse(rest).ok().map(Pick::Digest),
-        };
-    }
-    let tag = text.strip_prefix(':')?;
-    (!tag.is_empty()).then(|| Pick::Tag(tag.to_string()))
-}
 
 /// What an import is made with.
 #[derive(Clone, Copy)]

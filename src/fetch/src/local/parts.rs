@@ -6,10 +6,9 @@
 //! first pass, and the layers come in a second one, in their order in the
 //! archive. That inflates twice, and writes nothing.
 
-use super::Form;
 use archive::{Content, Decoder, Format, Member, Visit, members_of_file, members_of_stream};
 use model::fault::{Fault, Result};
-use model::oci::{MAX_DOCUMENT, layout, save};
+use model::oci::{MAX_DOCUMENT, layout};
 use model::text::quote;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -418,45 +417,6 @@ impl Visit for Table {
         }
         self.members.insert(name, member.content);
         Ok(true)
-    }
-}
-
-/// By the first name that tells.
-pub(super) fn kind_of_tar(path: &Path) -> Result<Form> {
-    let missing = || io::Error::from(io::ErrorKind::NotFound);
-    let file = open_regular(path)
-        .and_then(|file| file.ok_or_else(missing))
-        .map_err(|err| Fault::io("open", path.display(), err))?;
-    let mut guess = Guess(None);
-    // What cannot be read as a tar is the affair of whoever reads it as an ACI.
-    if let Ok(format) = format_of(&file) {
-        let _ = pass_over(&file, format, &mut guess);
-    }
-    Ok(guess.0.unwrap_or(Form::Aci))
-}
-
-struct Guess(Option<Form>);
-
-impl Visit for Guess {
-    fn wants(&mut self, _: &[u8], _: u64) -> bool {
-        false
-    }
-
-    fn member(&mut self, member: Member, _: Option<Vec<u8>>) -> Result<bool> {
-        let Some(name) = clean(&member.name) else {
-            return Ok(true);
-        };
-        let (first, rest) = name.split_once('/').unwrap_or((&name, ""));
-        let alone = rest.is_empty();
-        self.0 = match first {
-            "rootfs" => Some(Form::Aci),
-            "manifest" if alone => Some(Form::Aci),
-            layout::HEADER | layout::INDEX if alone => Some(Form::OciTar),
-            "blobs" => Some(Form::OciTar),
-            save::MANIFEST | save::REPOSITORIES if alone => Some(Form::DockerSave),
-            _ => None,
-        };
-        Ok(self.0.is_none())
     }
 }
 

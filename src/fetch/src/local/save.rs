@@ -36,7 +36,7 @@ pub(super) fn take(
             saved.layers.len()
         )));
     }
-    let mut origin = Provenance::of_local(path, saved.repo_tags.first().map(String::as_str));
+    let mut origin = Provenance::of_local(path, saved.name());
     origin.image_id = Hasher::of(Algorithm::Sha256, &bytes).as_str().to_string();
     for loss in oci::losses(&config) {
         import.notes.debug(&loss);

@@ -1,5 +1,4 @@
 use super::parts::Parts;
-use super::*;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -97,35 +96,6 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_form_is_known_by_its_members() {
-    let dir = Dir::new();
-    let empty = || Made::File(b"");
-    for (members, want) in [
-        (vec![("manifest", empty())], Form::Aci),
-        (vec![("./rootfs/x", empty())], Form::Aci),
-        (vec![("oci-layout", empty())], Form::OciTar),
-        (vec![("./blobs/sha256/x", empty())], Form::OciTar),
-        (
-            vec![("x.tar", empty()), ("manifest.json", empty())],
-            Form::DockerSave,
-        ),
-        (vec![("repositories", empty())], Form::DockerSave),
-        (vec![("x", empty())], Form::Aci),
-        (vec![("sub/manifest.json", empty())], Form::Aci),
-    ] {
-        let bytes = tar(&members);
-        let plain = kind(&dir.put("a", &bytes)).expect("a kind");
-        let packed = kind(&dir.put("b", &gzip(&bytes))).expect("a kind");
-        assert_eq!((plain, packed), (want, want), "{}", members[0].0);
-    }
-    assert_eq!(kind(&dir.put("c", b"text")).expect("a kind"), Form::Aci);
-    assert!(kind(&dir.0).is_err());
-    dir.put("oci-layout", b"{}");
-    assert_eq!(kind(&dir.0).expect("a kind"), Form::OciLayout);
-    assert!(kind(&dir.0.join("none")).is_err());
-}
-
-#[test]
 fn parts_of_a_plain_and_of_a_compressed_archive_are_the_same() {
     let dir = Dir::new();
     let large: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
@@ -188,33 +158,5 @@ fn an_archive_that_is_cut_short_is_refused() {
             assert!(Parts::open(&plain).is_err(), "{cut}");
         }
         assert!(Parts::open(&packed).is_err(), "{cut}");
-    }
-}
-
-#[test]
-fn a_path_ends_where_it_exists() {
-    let dir = Dir::new();
-    let file = dir.put("a:1", b"");
-    let text = file.to_string_lossy().into_owned();
-    let digest = format!("sha256:{}", "a".repeat(64));
-    let tag = |tag: &str| Some(Pick::Tag(tag.into()));
-    for (rest, want) in [
-        ("", Some(None)),
-        (":v1", Some(tag("v1"))),
-        (":host:5000/redis:7", Some(tag("host:5000/redis:7"))),
-        ("@3", Some(Some(Pick::Place(3)))),
-        (
-            &format!("@{digest}"),
-            Some(Some(Pick::Digest(
-                model::Digest::parse(&digest).expect("a digest"),
-            ))),
-        ),
-        ("@nonsense", None),
-        (":", None),
-        ("x", None),
-    ] {
-        let found = split(&format!("{text}{rest}"));
-        let want = want.map(|pick| (file.clone(), pick));
-        assert_eq!(found, want, "{rest}");
     }
 }

@@ -1,12 +1,9 @@
 //! What `docker save` writes: an archive with `manifest.json`, which lists images
-//! by the names of their members, or, before docker 1.10, only with
-//! `repositories`, which leads to the topmost layer of each image.
+//! by the names of their members.
 //!
-//! Untrusted JSON and names in; clean names relative to the archive's root out. No
-//! name leads out of the archive, no chain of layers or links ends nowhere.
+//! Untrusted JSON and names in; clean names relative to the archive's root out,
+//! none of which leads out of the archive.
 
-use super::config::ImageConfig;
-use super::schema1::is_v1_id;
 use super::{MAX_LAYERS, Pick, some_of};
 use crate::digest::Digest;
 use crate::docker::DockerReference;
@@ -14,11 +11,11 @@ use crate::fault::{Fault, Result};
 use crate::json::{self, Cursor};
 use crate::size;
 use crate::text::quote;
-use std::collections::HashSet;
 
 pub const MANIFEST: &str = "manifest.json";
+/// All that archives of docker before 1.10 have instead.
 pub const REPOSITORIES: &str = "repositories";
-/// Largest `manifest.json`, `repositories` or `<id>/json`, in bytes.
+/// Largest `manifest.json`, in bytes.
 pub const MAX_MANIFEST: usize = 1 << 20;
 /// Longest name of a member.
 const MAX_NAME: usize = 4096;
@@ -35,7 +32,7 @@ pub struct Saved {
 
 /// Reads `manifest.json`; at least one image.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Saved>> {
-    let value = read(bytes, MANIFEST)?;
+    let value = read(bytes)?;
     let images = Cursor::exact(&value).list_of(Saved::read)?;
     match images.is_empty() {
         true => Err(no_images()),
@@ -43,10 +40,10 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Saved>> {
     }
 }
 
-fn read(bytes: &[u8], what: &str) -> Result<serde_json::Value> {
+fn read(bytes: &[u8]) -> Result<serde_json::Value> {
     if bytes.len() > MAX_MANIFEST {
         return Err(Fault::invalid(format!(
-            "{what} has {} (limit {})",
+            "{MANIFEST} has {} (limit {})",
             size::iec(bytes.len() as u64),
             size::iec(MAX_MANIFEST as u64)
         )));
@@ -77,11 +74,6 @@ impl Saved {
     /// The digest that the config must have because its file is named after it.
     pub fn config_digest(&self) -> Option<Digest> {
         promised(&self.config)
-    }
-
-    /// As `config_digest`, of a layer: only in archives of docker 25 and later.
-    pub fn layer_digest(&self, layer: usize) -> Option<Digest> {
-        promised(self.layers.get(layer)?)
     }
 
     /// The name that the image gets where the user gave none.
@@ -197,139 +189,6 @@ pub fn member(name: &str) -> Result<String> {
         return bad("is empty");
     }
     Ok(parts.join("/"))
-}
-
-/// Where a symbolic link inside the archive leads: `<id>/layer.tar` to
-/// `../<other>/layer.tar`. Who follows links bounds their number.
-pub fn link_target(link: &str, target: &str) -> Result<String> {
-    let bad = || {
-        Fault::invalid(format!(
-            "the link {} to {} leads out of the archive",
-            quote(link),
-            quote(target)
-        ))
-    };
-    if target.starts_with('/') || target.len() > MAX_NAME {
-        return Err(bad());
-    }
-    let mut parts: Vec<&str> = link.split('/').collect();
-    parts.pop();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop().ok_or_else(bad)?;
-            }
-            part => parts.push(part),
-        }
-    }
-    member(&parts.join("/"))
-}
-
-/// A name in `repositories` and its topmost layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tagged {
-    /// `redis:7`
-    pub name: String,
-    /// 64 hex digits: the directory of the layer.
-    pub id: String,
-}
-
-/// Reads `repositories`.
-pub fn repositories(bytes: &[u8]) -> Result<Vec<Tagged>> {
-    let value = read(bytes, REPOSITORIES)?;
-    let root = Cursor::exact(&value);
-    let names = value
-        .as_object()
-        .ok_or_else(|| root.expected("an object"))?;
-    let mut list = Vec::new();
-    for (name, tags) in names {
-        for (tag, id) in Cursor::named(tags, quote(name)).string_map()? {
-            if !is_v1_id(&id) {
-                return Err(root.fault(format!("{} is no layer ID", quote(&id))));
-            }
-            list.push(Tagged {
-                name: format!("{name}:{tag}"),
-                id,
-            });
-        }
-    }
-    match list.is_empty() {
-        true => Err(no_images()),
-        false => Ok(list),
-    }
-}
-
-/// As `choose`, among the names of `repositories`.
-pub fn choose_tagged<'t>(list: &'t [Tagged], pick: Option<&Pick>) -> Result<&'t Tagged> {
-    // Of one image under several names it does not matter which.
-    let one_image = list.windows(2).all(|pair| pair[0].id == pair[1].id);
-    if let (None, true, Some(first)) = (pick, one_image, list.first()) {
-        return Ok(first);
-    }
-    let images: Vec<Saved> = list
-        .iter()
-        .map(|tagged| Saved {
-            config: tagged.id.clone(),
-            repo_tags: vec![tagged.name.clone()],
-            layers: Vec::new(),
-        })
-        .collect();
-    let chosen = choose(&images, pick)?;
-    let place = images.iter().position(|image| std::ptr::eq(image, chosen));
-    place
-        .and_then(|place| list.get(place))
-        .ok_or_else(no_images)
-}
-
-/// The layers of a legacy image, found one after the other from the topmost:
-/// `read` is given `<id>/json` of each ID in turn until it returns `None`.
-#[derive(Debug, Default)]
-pub struct Chain {
-    seen: HashSet<String>,
-    /// IDs, the topmost first.
-    ids: Vec<String>,
-    config: Option<ImageConfig>,
-}
-
-impl Chain {
-    /// The content of `<id>/json`; the ID of the layer below, if there is one.
-    pub fn read(&mut self, id: &str, bytes: &[u8]) -> Result<Option<String>> {
-        let value = read(bytes, "the description of a layer")?;
-        let root = Cursor::exact(&value);
-        let mut fields = root.fields()?;
-        let own = fields.text("id")?;
-        if !is_v1_id(id) || (!own.is_empty() && own != id) {
-            return Err(root.fault(format!("layer {} calls itself {}", quote(id), quote(&own))));
-        }
-        // An endless chain (CVE-2016-8579).
-        if !self.seen.insert(id.to_string()) {
-            return Err(Fault::invalid(format!(
-                "dependency loop detected at image {}",
-                quote(id)
-            )));
-        }
-        if self.ids.len() >= MAX_LAYERS {
-            return Err(Fault::invalid(format!("more than {MAX_LAYERS} layers")));
-        }
-        self.ids.push(id.to_string());
-        if self.config.is_none() {
-            self.config = Some(ImageConfig::read_common(&root)?);
-        }
-        match fields.text("parent")? {
-            parent if parent.is_empty() => Ok(None),
-            parent if is_v1_id(&parent) => Ok(Some(parent)),
-            parent => Err(root.fault(format!("{} is no layer ID", quote(&parent)))),
-        }
-    }
-
-    /// The config of the topmost layer, without DiffIDs, and the members that
-    /// hold the layers, the base first.
-    pub fn finish(self) -> Result<(ImageConfig, Vec<String>)> {
-        let config = self.config.ok_or_else(no_images)?;
-        let layers = self.ids.iter().rev().map(|id| format!("{id}/layer.tar"));
-        Ok((config, layers.collect()))
-    }
 }
 
 #[cfg(test)]

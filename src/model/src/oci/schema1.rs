@@ -167,7 +167,7 @@ impl Entry {
 }
 
 /// 64 lower-case hex digits. It becomes part of paths elsewhere (CVE-2016-7569).
-pub(super) fn is_v1_id(text: &str) -> bool {
+fn is_v1_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 

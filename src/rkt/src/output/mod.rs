@@ -13,6 +13,7 @@ pub mod question;
 pub mod table;
 pub mod when;
 
+use model::text::is_invisible;
 use model::{Fault, fault::Result};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -96,7 +97,10 @@ fn fault_lines(prefix: &str, fault: &Fault, debug: bool) -> Vec<String> {
 /// move the cursor or end the line becomes `?`.
 pub fn tame(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
+        .map(|c| match c.is_control() || is_invisible(c) {
+            true => '?',
+            false => c,
+        })
         .collect()
 }
 
@@ -132,5 +136,6 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_a_terminal() {
         assert_eq!(tame("a\u{1b}[2Jb\tc"), "a?[2Jb?c");
+        assert_eq!(tame("a\u{9b}m\u{202e}b"), "a?m?b");
     }
 }

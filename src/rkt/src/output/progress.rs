@@ -60,7 +60,9 @@ impl Face {
 
     /// A remark, of one line or more, above what is drawn.
     pub fn remark(&self, prefix: &str, text: &str) {
-        let lines: Vec<String> = text.lines().map(tame).collect();
+        // Tabs stay: rkt indents with them.
+        let tamed = |line: &str| line.split('\t').map(tame).collect::<Vec<_>>().join("\t");
+        let lines: Vec<String> = text.lines().map(tamed).collect();
         let line = format!("{prefix}: {}", lines.join("\n"));
         self.print(&mut self.state(), Some(&line), true);
     }

@@ -30,15 +30,19 @@ fn shared() -> Option<(Place, ImageId)> {
     Some((place, id))
 }
 
-fn run_member(place: &Place, test: &str) {
+fn member(place: &Place, test: &str) -> Command {
     let name = format!("tests::packing::{test}");
-    let status = Command::new(std::env::current_exe().unwrap())
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args([&name, "--exact"])
         .env(PLACE, place.temp.path())
         .uid(MEMBER)
-        .gid(GROUP)
-        .output()
-        .unwrap();
+        .gid(GROUP);
+    command
+}
+
+fn run_member(place: &Place, test: &str) {
+    let status = member(place, test).output().unwrap();
     let text = String::from_utf8_lossy(&status.stdout);
     assert!(status.status.success(), "{text}");
     assert!(text.contains("1 passed"), "{text}");
@@ -200,6 +204,77 @@ fn pack(place: &mut Place, bytes: &[u8]) -> ImageId {
     let id = place.put(bytes).id;
     place.store.unpacks = true;
     id
+}
+
+#[test]
+fn what_members_leave_lying_about_is_swept_and_fails_no_gc() {
+    let Some((mut place, _)) = shared() else {
+        return;
+    };
+    let bytes = small("kept", "x").0;
+    let id = pack(&mut place, &bytes);
+    std::fs::write(place.path("packed/tmp/file"), "x").unwrap();
+    symlink("/etc", place.path("packed/tmp/link")).unwrap();
+    std::fs::write(place.path("packed/file"), "x").unwrap();
+    symlink("/etc", place.path("packed/link")).unwrap();
+    std::fs::create_dir(place.path("packed/dir")).unwrap();
+    symlink("/etc", place.path("packed/dir/link")).unwrap();
+    let swept = place.store.gc(0, Duration::MAX, &[], &|_| false).unwrap();
+    assert!(swept.faults.is_empty(), "{:?}", swept.faults);
+    assert_eq!(place.names("packed"), [id.as_str(), "tmp", "urls"]);
+    assert_eq!(place.names("packed/tmp"), [""; 0]);
+}
+
+/// Locks all that it may open until somebody ends it.
+#[test]
+fn child_locks_what_it_can() {
+    let Some(store) = store_of_member() else {
+        return;
+    };
+    let mut kept = Vec::new();
+    let mut todo = vec![store.path().to_path_buf()];
+    while let Some(dir) = todo.pop() {
+        let Ok(open) = std::fs::File::open(&dir) else {
+            continue;
+        };
+        // One that is in use cannot be had.
+        let _ = crate::files::try_lock_exclusive(open.as_fd());
+        kept.push(open);
+        let below = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+        todo.extend(below.map(|entry| entry.path()).filter(|path| path.is_dir()));
+    }
+    std::fs::write(store.path().join("packed/locked"), "").unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn locks_of_members_stop_nobody() {
+    let Some((place, _)) = shared() else {
+        return;
+    };
+    let mut member = member(&place, "child_locks_what_it_can")
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while !place.path("packed/locked").exists() {
+        assert!(member.try_wait().unwrap().is_none(), "it could not lock");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Killed in the end whatever happens here: a lock that stops us is for ever.
+    let pid = rustix::process::Pid::from_child(&member);
+    let (done, waits) = std::sync::mpsc::channel::<()>();
+    let guard = std::thread::spawn(move || {
+        let stuck = waits.recv_timeout(Duration::from_secs(20)).is_err();
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        stuck
+    });
+    let id = place.image("more", "", &[("f", "x")]);
+    place.store.remove(&id).unwrap();
+    done.send(()).unwrap();
+    assert!(!guard.join().unwrap(), "root waited for a member's lock");
+    member.wait().unwrap();
 }
 
 /// A member chooses the name of what he packs, and the note on a URL may say that

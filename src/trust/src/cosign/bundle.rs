@@ -4,6 +4,7 @@
 //! A statement names the image by its digest alone, not the repository.
 
 use super::{Image, PublicKey, signed_by};
+use model::base64;
 use model::digest::Algorithm;
 use model::fault::{Fault, Result};
 use model::json::{self, Cursor, Fields};
@@ -76,8 +77,7 @@ fn unseal(envelope: &Cursor<'_>) -> Result<(Vec<u8>, Signed)> {
         )));
     }
     let payload = fields.need("payload")?;
-    let payload =
-        crate::base64::decode(payload.str()?).ok_or_else(|| payload.fault("is not base64"))?;
+    let payload = base64::decode(payload.str()?).map_err(|_| payload.fault("is not base64"))?;
     let signatures = fields.need("signatures")?;
     let signatures = signatures.list_of(|signature| signature.fields()?.need("sig")?.string())?;
     let [signature] = <[String; 1]>::try_from(signatures)
@@ -135,8 +135,7 @@ fn of_manifest(signature: &Cursor<'_>, image: Image<'_>) -> Result<String> {
             )));
         }
         let bytes = digest.need("digest")?;
-        let bytes =
-            crate::base64::decode(bytes.str()?).ok_or_else(|| bytes.fault("is not base64"))?;
+        let bytes = base64::decode(bytes.str()?).map_err(|_| bytes.fault("is not base64"))?;
         let is_ours = model::Digest::from_bytes(Algorithm::Sha256, &bytes)
             .is_ok_and(|digest| digest == *image.digest);
         if !is_ours {

@@ -69,7 +69,7 @@ impl PublicKey {
     #[cfg(feature = "trust")]
     fn new(der: Vec<u8>) -> Result<PublicKey> {
         let hash = ring::digest::digest(&ring::digest::SHA256, &der);
-        let fingerprint = hash.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        let fingerprint = model::digest::hex(hash.as_ref());
         let pem = to_pem(&der);
         Ok(PublicKey {
             der,
@@ -136,13 +136,13 @@ fn pem(bytes: &[u8]) -> Result<Vec<u8>> {
     if lines.any(|line| line.starts_with(BEGIN)) {
         return Err(bad("several").hint("give one key per file"));
     }
-    crate::base64::decode(&base64).ok_or_else(|| bad("a damaged one"))
+    model::base64::decode(&base64).map_err(|_| bad("a damaged one"))
 }
 
 #[cfg(feature = "trust")]
 pub(super) fn to_pem(der: &[u8]) -> String {
     let mut text = String::from("-----BEGIN PUBLIC KEY-----\n");
-    let digits = crate::base64::encode(der);
+    let digits = model::base64::encode(der);
     for at in (0..digits.len()).step_by(64) {
         text.push_str(&digits[at..digits.len().min(at + 64)]);
         text.push('\n');

@@ -15,7 +15,7 @@ pub use key::PublicKey;
 
 use model::fault::{Fault, Result};
 use model::text::quote;
-use model::{Digest, DockerReference};
+use model::{Digest, DockerReference, base64};
 
 /// Signatures of one image that are looked at.
 pub const MAX_CANDIDATES: usize = 32;
@@ -116,7 +116,7 @@ fn signed_by<'a>(
     message: &[u8],
     signature: &str,
 ) -> Result<&'a PublicKey, String> {
-    let signature = crate::base64::decode(signature).ok_or("the signature is not base64")?;
+    let signature = base64::decode(signature).map_err(|_| "the signature is not base64")?;
     keys.iter()
         .find(|key| key.verifies(message, &signature))
         .ok_or_else(|| "it is not made by a trusted key".to_string())

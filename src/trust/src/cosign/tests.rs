@@ -1,7 +1,6 @@
 //! Signatures made here by the rules of cosign, and every way to get them wrong.
 
 use super::*;
-use crate::base64;
 use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};

@@ -74,7 +74,7 @@ fn binary_octets_of_a_signature_may_all_break() {
         .lines()
         .skip(2)
         .take_while(|line| !line.starts_with('='));
-    let good = crate::base64::decode(&armored.collect::<String>()).expect("base64");
+    let good = model::base64::decode(&armored.collect::<String>()).expect("base64");
     assert!(check(&keys(ALICE), &good, DATA, NOW).is_ok());
     let alice = keys(ALICE);
     for at in 0..good.len() {

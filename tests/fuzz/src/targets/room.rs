@@ -27,7 +27,8 @@ impl Room {
     pub fn new() -> Room {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("rkt-fuzz-{}-{number}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("rkt-test-fuzz-{}-{number}", std::process::id()));
         fs::create_dir_all(path.join("into")).expect("the temporary directory is writable");
         fs::create_dir(path.join("dir")).expect("the room is new");
         for file in ["sentinel", "dir/sentinel"] {
