@@ -32,7 +32,7 @@ impl Default for Options {
             devices: true,
             owners: rustix::process::geteuid().is_root(),
             max_bytes: 64 << 30,
-            max_entries: 4_000_000,
+            max_entries: 1_000_000,
             max_names: 256 << 20,
             max_ratio: 250,
             ratio_from: 1 << 30,

@@ -26,6 +26,8 @@ pub fn merge(layers: &[&Index]) -> Result<Merged> {
     let mut overlay = true;
     for (layer, index) in layers.iter().enumerate() {
         overlay &= Laying::new(&mut view, layer, index)?.run()?;
+        // Overlay merges the roots of its layers, opaque or not.
+        overlay &= layer == 0 || !opaque_root(index);
     }
     let shown = tell(&view);
     let fixups = if overlay {
@@ -38,6 +40,11 @@ pub fn merge(layers: &[&Index]) -> Result<Merged> {
         fixups,
         overlay,
     })
+}
+
+fn opaque_root(index: &Index) -> bool {
+    let root = index.nodes.first().filter(|node| node.path.is_empty());
+    root.is_some_and(|root| root.kind == NodeKind::Dir { opaque: true })
 }
 
 /// One layer on its way onto the view.

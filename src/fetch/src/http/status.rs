@@ -4,6 +4,7 @@
 use super::url::shown;
 use model::fault::{Fault, Kind};
 use model::text::quote;
+use model::{Value, json};
 
 /// Characters of the server's text that are shown.
 const EXCERPT: usize = 200;
@@ -54,7 +55,7 @@ fn reason(status: u16) -> Option<&'static str> {
 /// The errors of a registry as `code: message`, else the text without what a
 /// terminal would act on.
 fn excerpt(body: &[u8]) -> String {
-    let text = match serde_json::from_slice::<serde_json::Value>(body) {
+    let text = match json::parse(body) {
         Ok(value) => registry_errors(&value).unwrap_or_default(),
         Err(_) => {
             let text = String::from_utf8_lossy(body);
@@ -68,8 +69,8 @@ fn excerpt(body: &[u8]) -> String {
     tame(&text)
 }
 
-fn registry_errors(value: &serde_json::Value) -> Option<String> {
-    let text = |value: &serde_json::Value, key: &str| Some(value.get(key)?.as_str()?.to_string());
+fn registry_errors(value: &Value) -> Option<String> {
+    let text = |value: &Value, key: &str| Some(value.get(key)?.as_str()?.to_string());
     let Some(errors) = value.get("errors").and_then(|errors| errors.as_array()) else {
         // Token servers have their own forms.
         return ["error_description", "message", "details", "error"]

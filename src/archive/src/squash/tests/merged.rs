@@ -173,3 +173,14 @@ fn links_that_double_at_each_step_end() {
     let fault = merge(&[&layer(&nodes), &top]).expect_err("it has too many links");
     assert!(fault.to_string().contains("too many levels"), "{fault}");
 }
+
+#[test]
+fn an_opaque_root_takes_a_tree() {
+    let mut above = layer(&[file("y", 0o600)]);
+    above.nodes[0].kind = NodeKind::Dir { opaque: true };
+    let (shown, _, overlay) = told(&[layer(&[file("x", 0o600)]), above.clone()]);
+    assert_eq!(shown, ["y 1:y"]);
+    assert!(!overlay, "overlay would show x");
+    // Nothing lies below the lowest.
+    assert!(told(&[above]).2);
+}
