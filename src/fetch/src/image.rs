@@ -6,10 +6,11 @@
 //! that stands twice in an image is taken once. The first error ends the others
 //! at their next read.
 
-use crate::Progress;
+use crate::{Notes, Progress};
 use model::Digest;
 use model::digest::Algorithm;
 use model::fault::{Fault, Result};
+use model::oci::{self, ImageConfig, Platform};
 use sha2::Digest as _;
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -335,6 +336,18 @@ impl<R: Read> Read for Checked<R> {
             Some(fault) => Err(io::Error::other(fault.clone())),
             None => Ok(0),
         }
+    }
+}
+
+/// What the user should know of an image before it runs: what is said of another
+/// platform, and, for `--debug`, what an appc manifest cannot say.
+pub(crate) fn remarks(config: &ImageConfig, notes: &dyn Notes) {
+    let host = Platform::host(std::env::consts::ARCH);
+    if let Err(fault) = config.check_platform(&host) {
+        notes.note(&format!("warning: {fault}"));
+    }
+    for loss in oci::losses(config) {
+        notes.debug(&loss);
     }
 }
 

@@ -114,7 +114,9 @@ root_test_once! {
         needs!();
         let layout = with_probe(s, 127);
         let id = fetch(s, &format!("{}:x", layout.dir().display()));
-        assert_same(&rendered(s, &id), &umoci(s, layout.dir(), "x"), "127 layers");
+        let theirs = umoci(s, layout.dir(), "x");
+        assert_same(&rendered(s, &id), &theirs, "127 layers");
+        assert_same(&overlaid(s, &id), &theirs, "an overlay of 127 layers");
         let out = rkt(s).args(["run", "--net=none", &id, "--", "echo", "hello"]).run().ok();
         assert_eq!(out.app_lines(), ["hello"]);
         let out = rkt(s).args(["run", "--no-overlay", "--net=none", &id, "--", "echo", "copied"]).run().ok();
@@ -147,6 +149,9 @@ root_test_once! {
         let image = format!("{}:x", layout.dir().display());
         let out = call(&["run", "--net=none", &image, "--", "echo", "hello"]);
         assert_eq!(out.app_lines(), ["hello"]);
+        let found = tests::registry::tool("find", &[&odd.join("pods").display().to_string(), "-path", "*/appsinfo/*/rootfs"]);
+        let roots: Vec<String> = found.lines().map(|path| std::fs::read_to_string(path).expect("a note of the root")).collect();
+        assert!(roots.len() == 1 && roots[0].contains("\"overlay\""), "{roots:?}");
         call(&["gc", "--grace-period=0s"]);
         call(&["gc", "--grace-period=0s"]);
         assert!(Path::new(&odd).join("store/layers").exists());
@@ -185,5 +190,16 @@ root_test_once! {
         rkt(s).args(["stop", &uuid]).run().ok();
         tests::proc::eventually("the pod is over", || (!pod.alive()).then_some(()));
         assert!(pod.stdout().contains("asked by USR2"), "{}", pod.stdout());
+    }
+}
+
+root_test_once! {
+    fn an_image_of_another_platform_is_named_as_such(s) {
+        needs!();
+        let mut layout = Layout::new(&s.at("layout"));
+        let descriptor = layout.manifest(&[Layer::of(&[dir("./")])], "s390x", &json!({"Cmd": ["/x"]}));
+        layout.tag(descriptor, "x");
+        let image = format!("{}:x", layout.dir().display());
+        rkt(s).args(["fetch", &image]).run().ok().stderr_has("warning: the image is for");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Import;
 use super::parts::Parts;
-use crate::image::{Blobs, Checked, Wanted, assemble, check_bytes};
+use crate::image::{Blobs, Checked, Wanted, assemble, check_bytes, remarks};
 use model::Digest;
 use model::fault::{Context, Fault, Result};
 use model::oci::{
@@ -33,9 +33,7 @@ pub(super) fn take(
     let mut origin = Provenance::of_local(path, oci_layout::name_of(entry));
     origin.manifest_digest = Some(digest);
     origin.image_id = manifest.config.digest.as_str().to_string();
-    for loss in oci::losses(&config) {
-        import.notes.debug(&loss);
-    }
+    remarks(&config, import.notes);
     let converted = oci::convert(&config, &origin)?;
     let layers = manifest.layers.iter().zip(&config.diff_ids);
     let wanted: Vec<Wanted> = layers

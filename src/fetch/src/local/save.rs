@@ -4,7 +4,7 @@
 
 use super::Import;
 use super::parts::{Parts, inner};
-use crate::image::{Blobs, Checked, Hasher, Wanted, assemble, check_bytes};
+use crate::image::{Blobs, Checked, Hasher, Wanted, assemble, check_bytes, remarks};
 use model::Digest;
 use model::digest::Algorithm;
 use model::fault::{Context, Fault, Result};
@@ -38,9 +38,7 @@ pub(super) fn take(
     }
     let mut origin = Provenance::of_local(path, saved.name());
     origin.image_id = Hasher::of(Algorithm::Sha256, &bytes).as_str().to_string();
-    for loss in oci::losses(&config) {
-        import.notes.debug(&loss);
-    }
+    remarks(&config, import.notes);
     let converted = oci::convert(&config, &origin)?;
     let mut wanted = Vec::new();
     for (name, diff_id) in saved.layers.iter().zip(&config.diff_ids) {

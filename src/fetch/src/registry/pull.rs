@@ -8,7 +8,7 @@ use super::foreign;
 use super::manifest::{Image, Resolved};
 use crate::Progress;
 use crate::http::Expected;
-use crate::image::{Blobs, Wanted, about, assemble};
+use crate::image::{Blobs, Wanted, about, assemble, remarks};
 use model::Digest;
 use model::docker::DockerReference;
 use model::fault::{Fault, Kind, Result};
@@ -62,9 +62,7 @@ impl Registry<'_> {
                 Plan::of_schema1(schema1)
             }
         };
-        for loss in oci::losses(&plan.config) {
-            self.notes.debug(&loss);
-        }
+        remarks(&plan.config, self.notes);
         let manifest = oci::convert(&plan.config, &origin)?;
         let source = Source {
             registry: self,
