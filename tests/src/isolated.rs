@@ -22,7 +22,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    const ALL: [Mode; 3] = [Mode::Private, Mode::Shared, Mode::Bare];
+    pub const ALL: [Mode; 3] = [Mode::Private, Mode::Shared, Mode::Bare];
 
     fn name(self) -> &'static str {
         match self {
@@ -155,32 +155,27 @@ pub fn path(module: &str, test: &str) -> String {
     }
 }
 
-/// As `root_test!`, once: for what takes long and does not depend on the surroundings.
-#[macro_export]
-macro_rules! root_test_once {
-    ($(#[$meta:meta])* fn $name:ident($scratch:ident) $body:block) => {
-        $(#[$meta])*
-        #[test]
-        fn $name() {
-            fn body($scratch: &$crate::Scratch) $body
-            fn inner() {
-                let scratch = $crate::Scratch::new(stringify!($name));
-                let before = $crate::host::Traces::now(scratch.path());
-                body(&scratch);
-                $crate::isolated::sweep(&scratch);
-                $crate::host::assert_nothing_left(&before, scratch.path());
-            }
-            let test = $crate::isolated::path(module_path!(), stringify!($name));
-            $crate::isolated::isolated_in(&[$crate::isolated::Mode::Private], &test, inner);
-        }
-    };
-}
-
 /// A root test: repeated in every mode, with a scratch directory, and at its end everything collected and the host
 /// compared with what it was.
 #[macro_export]
 macro_rules! root_test {
     ($(#[$meta:meta])* fn $name:ident($scratch:ident) $body:block) => {
+        $crate::root_test_in! { &$crate::isolated::Mode::ALL, $(#[$meta])* fn $name($scratch) $body }
+    };
+}
+
+/// As `root_test!`, once: for what takes long and does not depend on the surroundings.
+#[macro_export]
+macro_rules! root_test_once {
+    ($(#[$meta:meta])* fn $name:ident($scratch:ident) $body:block) => {
+        $crate::root_test_in! { &[$crate::isolated::Mode::Private], $(#[$meta])* fn $name($scratch) $body }
+    };
+}
+
+/// What both are made of: the modes, and the test.
+#[macro_export]
+macro_rules! root_test_in {
+    ($modes:expr, $(#[$meta:meta])* fn $name:ident($scratch:ident) $body:block) => {
         $(#[$meta])*
         #[test]
         fn $name() {
@@ -193,7 +188,7 @@ macro_rules! root_test {
                 $crate::host::assert_nothing_left(&before, scratch.path());
             }
             let test = $crate::isolated::path(module_path!(), stringify!($name));
-            $crate::isolated::isolated(&test, inner);
+            $crate::isolated::isolated_in($modes, &test, inner);
         }
     };
 }

@@ -15,18 +15,28 @@ pub(crate) fn shown(name: &[u8]) -> String {
         .to_string()
 }
 
-/// The components joined by one `/`; empty for the root of the archive.
-pub(crate) fn cleaned(name: &[u8]) -> Result<Vec<u8>> {
-    let refuse = |why: &str| Err(Fault::refused(format!("entry \"{}\" {why}", shown(name))));
+pub(crate) fn refused(name: &[u8], why: &str) -> Fault {
+    Fault::refused(format!("entry \"{}\" {why}", shown(name)))
+}
+
+/// What no entry may be called, in whatever kind of archive.
+pub(crate) fn sound(name: &[u8]) -> Result<()> {
     if name.is_empty() {
         return Err(Fault::invalid("an entry of the archive has no name"));
     }
     if name.len() > PATH_MAX {
-        return refuse("has too long a name");
+        return Err(refused(name, "has too long a name"));
     }
     if name.contains(&0) {
-        return refuse("has a NUL in its name");
+        return Err(refused(name, "has a NUL in its name"));
     }
+    Ok(())
+}
+
+/// The components joined by one `/`; empty for the root of the archive.
+pub(crate) fn cleaned(name: &[u8]) -> Result<Vec<u8>> {
+    sound(name)?;
+    let refuse = |why: &str| Err(refused(name, why));
     if name.starts_with(b"/") {
         return refuse("has an absolute name");
     }

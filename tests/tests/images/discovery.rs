@@ -1,8 +1,8 @@
 //! appc images by name and by URL over https, as publishers put them up: which pages and files are asked for, in which
 //! order, and when they are not asked for again.
 
+use crate::refused;
 use crate::site::{Hosts, Site};
-use crate::stored;
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tests::http::{Body, Reply, Server};
@@ -48,18 +48,6 @@ fn fetch(site: &Site, s: &Scratch, words: &[&str]) -> Output {
         .rkt(s)
         .args(["--insecure-options=image", "fetch", "--full"]);
     rkt.args(words).run()
-}
-
-/// Refused for these reasons, and the store as it was.
-#[track_caller]
-fn refused(s: &Scratch, rkt: Rkt, words: &[&str]) -> Output {
-    let before = stored(s);
-    let out = rkt.run().code(254);
-    for word in words {
-        assert!(out.stderr.contains(word), "it does not say {word:?}\n{out}");
-    }
-    assert_eq!(stored(s), before, "the store has changed\n{out}");
-    out
 }
 
 fn version(s: &Scratch, id: &str) -> String {

@@ -16,7 +16,7 @@ mod unprivileged;
 use std::path::{Path, PathBuf};
 use tests::registry::tool;
 use tests::tree::{Facts, facts};
-use tests::{Rkt, Scratch};
+use tests::{Output, Rkt, Scratch};
 
 /// `rkt --insecure-options=image,http` in the scratch directory.
 fn rkt(scratch: &Scratch) -> Rkt {
@@ -145,4 +145,16 @@ fn overlaid(scratch: &Scratch, id: &str) -> Facts {
     }
     rkt(scratch).args(["rm", &uuid]).run().ok();
     all
+}
+
+/// Refused for these reasons, and the store as it was.
+#[track_caller]
+fn refused(s: &Scratch, rkt: Rkt, words: &[&str]) -> Output {
+    let before = stored(s);
+    let out = rkt.run().code(254);
+    for word in words {
+        assert!(out.stderr.contains(word), "it does not say {word:?}\n{out}");
+    }
+    assert_eq!(stored(s), before, "the store has changed\n{out}");
+    out
 }

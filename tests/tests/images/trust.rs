@@ -2,8 +2,8 @@
 //!
 //! Keys and signatures are made by a real gpg in a home of the test's own.
 
+use crate::refused;
 use crate::site::Site;
-use crate::stored;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -130,17 +130,6 @@ fn image(s: &Scratch, name: &str, signature: Option<(&Gpg, &str, &[&str])>) -> P
 
 fn fetch(s: &Scratch, path: &std::path::Path) -> Rkt {
     Rkt::secure(s).arg("fetch").arg(path)
-}
-
-#[track_caller]
-fn refused(s: &Scratch, rkt: Rkt, words: &[&str]) -> Output {
-    let before = stored(s);
-    let out = rkt.run().code(254);
-    for word in words {
-        assert!(out.stderr.contains(word), "it does not say {word:?}\n{out}");
-    }
-    assert_eq!(stored(s), before, "the store has changed\n{out}");
-    out
 }
 
 /// Removes what was fetched, so that the next one is fetched.

@@ -6,7 +6,7 @@
 
 use model::fault::{Fault, Result};
 
-use crate::name::{PATH_MAX, shown};
+use crate::name::{refused, shown, sound};
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
@@ -55,16 +55,8 @@ pub(super) fn meaning(name: &[u8]) -> Result<Meaning> {
 
 /// The components joined by one `/`; empty for the root.
 pub(super) fn cleaned(name: &[u8]) -> Result<Vec<u8>> {
-    let refuse = |why: &str| Err(Fault::refused(format!("entry \"{}\" {why}", shown(name))));
-    if name.is_empty() {
-        return Err(Fault::invalid("an entry of the archive has no name"));
-    }
-    if name.len() > PATH_MAX {
-        return refuse("has too long a name");
-    }
-    if name.contains(&0) {
-        return refuse("has a NUL in its name");
-    }
+    sound(name)?;
+    let refuse = |why: &str| Err(refused(name, why));
     let mut clean = Vec::with_capacity(name.len());
     for part in name.split(|&b| b == b'/') {
         match part {
