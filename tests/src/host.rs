@@ -192,11 +192,12 @@ fn files(own: &Path) -> BTreeSet<String> {
         .iter()
         .flat_map(|dir| children(Path::new(dir)))
         .filter(|p| !own.starts_with(p) && !p.starts_with(own))
-        // Other tests' scratch directories and the machine's own comings and goings.
+        // Other tests' scratch directories, what these write beside them (`.NAME.<random>`), and the machine's own
+        // comings and goings.
         .filter(|p| {
             let name = p.file_name().unwrap_or_default().to_string_lossy();
             p.parent() != Some(Path::new("/tmp"))
-                || name.contains("rkt") && !name.starts_with("rkt-test-")
+                || name.contains("rkt") && !name.trim_start_matches('.').starts_with("rkt-test-")
         })
         .map(|p| p.display().to_string())
         .collect()

@@ -363,7 +363,9 @@ fn a_render_interrupted() {
             serde_json::json!([{"imageName": "example.com/base"}]),
         )
         .with(Entry::file("rootfs/top", "top"));
-    let out = std::env::temp_dir().join(format!("rkt-test-{}-rendered", std::process::id()));
+    // A directory around it: each kill leaves one `.rendered.<random>` beside the target.
+    let scratch = Scratch::new("fault-rendered");
+    let out = scratch.at("rendered");
     let to = out.display().to_string();
     let mut walk = Walk::new(
         "fault-render",
@@ -377,7 +379,6 @@ fn a_render_interrupted() {
     walk.call(&["image", "render", "--overwrite", "example.com/top", &to])
         .ok();
     let whole = ["app", "top", "etc/passwd"].map(|f| out.join("rootfs").join(f).exists());
-    std::fs::remove_dir_all(&out).expect("the directory that was just rendered");
     assert_eq!(whole, [true; 3]);
     walk.end(20);
 }
