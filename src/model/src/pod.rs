@@ -81,7 +81,7 @@ pub enum VolumeKind {
 pub struct ExposedPort {
     pub name: AcName,
     pub host_port: u16,
-    pub host_ip: Option<std::net::Ipv4Addr>,
+    pub host_ip: Option<std::net::IpAddr>,
     pub pod_port: Option<Port>,
 }
 
@@ -351,7 +351,7 @@ impl ExposedPort {
                 Some(ip) => Some(
                     ip.str()?
                         .parse()
-                        .map_err(|_| ip.fault("expected an IPv4 address"))?,
+                        .map_err(|_| ip.fault("expected an IP address"))?,
                 ),
                 None => None,
             },

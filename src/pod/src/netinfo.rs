@@ -26,12 +26,19 @@ pub struct NetInfo {
     pub args: String,
     /// Dotted quad.
     pub mask: String,
+    /// Ours; empty without one.
+    pub ip6: String,
+    pub mask6: String,
 }
 
 impl NetInfo {
-    /// In rkt's key order; every key is always there.
+    /// In rkt's key order; every key of rkt's is always there.
     pub fn to_json(&self) -> Value {
-        self.fields().into_iter().collect()
+        let ours = [("ip6", &*self.ip6), ("mask6", &*self.mask6)];
+        self.fields()
+            .into_iter()
+            .chain(ours.into_iter().filter(|(_, text)| !text.is_empty()))
+            .collect()
     }
 
     fn fields(&self) -> [(&'static str, &str); 7] {
@@ -63,14 +70,21 @@ impl NetInfo {
             ip: text("ip")?,
             args: text("args")?,
             mask: text("mask")?,
+            ip6: text("ip6")?,
+            mask6: text("mask6")?,
         })
     }
 }
 
-/// `name:ip4=IP`, as listings show a network.
+/// `name:ip4=IP`, as listings show a network; with an IPv6 address as a second
+/// entry, so that the first is what scripts know.
 impl std::fmt::Display for NetInfo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:ip4={}", self.name, self.ip)
+        write!(f, "{}:ip4={}", self.name, self.ip)?;
+        if self.ip6.is_empty() {
+            return Ok(());
+        }
+        write!(f, ", {}:ip6={}", self.name, self.ip6)
     }
 }
 
@@ -135,6 +149,17 @@ mod tests {
 
     const RKT: &str = r#"[{"netName":"default","netConf":"net/99-default.conf","pluginPath":"stage1/rootfs/usr/lib/rkt/plugins/net/ptp","ifName":"eth0","ip":"172.16.28.17","args":"","mask":"255.255.255.0"}]
 "#;
+
+    #[test]
+    fn a_second_family_is_a_second_entry() {
+        let text = RKT.replace("\"}]", "\",\"ip6\":\"fd00::2\",\"mask6\":\"ffff::\"}]");
+        let nets = parse(text.as_bytes()).unwrap();
+        assert_eq!(to_text(&nets), text);
+        assert_eq!(
+            nets[0].to_string(),
+            "default:ip4=172.16.28.17, default:ip6=fd00::2"
+        );
+    }
 
     #[test]
     fn rkt_text_survives_reading_and_writing() {

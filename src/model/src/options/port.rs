@@ -5,24 +5,24 @@ use crate::fault::{Fault, Result};
 use crate::name::AcName;
 use crate::pod::ExposedPort;
 use crate::text::quote;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 impl ExposedPort {
-    /// `NAME:[HOSTIP:]HOSTPORT` of `run` and `prepare`.
+    /// `NAME:[HOSTIP:]HOSTPORT` of `run` and `prepare`; an IPv6 address stands
+    /// in brackets: `http:[::1]:8080`.
     pub fn parse_flag(text: &str) -> Result<ExposedPort> {
-        let parts: Vec<&str> = text.splitn(3, ':').collect();
-        let (name, ip, port) = match parts[..] {
-            [name, port] => (name, None, port),
-            [name, ip, port] => (name, Some(ip), port),
-            _ => {
-                return Err(Fault::usage(format!(
-                    "{} is not in name:[ip:]port format",
-                    quote(text)
-                )));
-            }
+        let form = || Fault::usage(format!("{} is not in name:[ip:]port format", quote(text)));
+        let (name, rest) = text.split_once(':').ok_or_else(form)?;
+        let name = read_name(name)?;
+        let (ip, port) = match split_v6(rest) {
+            Some((ip, port)) => (Some(ip), port),
+            None => match rest.split_once(':') {
+                Some((ip, port)) => (Some(ip), port),
+                None => (None, rest),
+            },
         };
         Ok(ExposedPort {
-            name: read_name(name)?,
+            name,
             host_ip: ip.map(read_ip).transpose()?,
             host_port: read_port(port)?,
             pod_port: None,
@@ -31,13 +31,19 @@ impl ExposedPort {
 
     /// `name:proto:podPort:hostIP:hostPort` of `app sandbox`.
     pub fn parse_sandbox_flag(text: &str) -> Result<ExposedPort> {
-        let parts: Vec<&str> = text.split(':').collect();
-        let [name, protocol, pod_port, host_ip, host_port] = parts[..] else {
-            return Err(Fault::usage(format!(
+        let form = || {
+            Fault::usage(format!(
                 "{} is not in name:proto:podPort:hostIP:hostPort format",
                 quote(text)
-            )));
+            ))
         };
+        let parts: Vec<&str> = text.splitn(4, ':').collect();
+        let [name, protocol, pod_port, rest] = parts[..] else {
+            return Err(form());
+        };
+        let (host_ip, host_port) = split_v6(rest)
+            .or_else(|| rest.split_once(':').filter(|(_, port)| !port.contains(':')))
+            .ok_or_else(form)?;
         let name = read_name(name)?;
         if !matches!(protocol, "tcp" | "udp") {
             return Err(Fault::usage(format!(
@@ -65,11 +71,18 @@ impl ExposedPort {
     }
 }
 
+/// `[::1]:80` to its parts.
+fn split_v6(text: &str) -> Option<(&str, &str)> {
+    text.strip_prefix('[')?
+        .split_once("]:")
+        .filter(|(ip, _)| ip.contains(':'))
+}
+
 fn read_name(text: &str) -> Result<AcName> {
     AcName::new(text).map_err(|_| Fault::usage(format!("{} is not a valid port name", quote(text))))
 }
 
-fn read_ip(text: &str) -> Result<Ipv4Addr> {
+fn read_ip(text: &str) -> Result<IpAddr> {
     text.parse()
         .map_err(|_| Fault::usage(format!("{} is not a valid IP", quote(text))))
 }
@@ -95,7 +108,12 @@ mod tests {
             ("http", 8080, None)
         );
         let port = ExposedPort::parse_flag("http:127.0.0.1:80").unwrap();
-        assert_eq!(port.host_ip, Some(Ipv4Addr::LOCALHOST));
+        assert_eq!(port.host_ip, Some(std::net::Ipv4Addr::LOCALHOST.into()));
+        let port = ExposedPort::parse_flag("http:[::1]:80").unwrap();
+        assert_eq!(
+            (port.host_ip, port.host_port),
+            (Some(std::net::Ipv6Addr::LOCALHOST.into()), 80)
+        );
         for (text, want) in [
             ("http", "\"http\" is not in name:[ip:]port format"),
             ("", "\"\" is not in name:[ip:]port format"),
@@ -103,6 +121,8 @@ mod tests {
             (":80", "\"\" is not a valid port name"),
             ("http:x:80", "\"x\" is not a valid IP"),
             ("http:::1:80", "\"\" is not a valid IP"),
+            ("http:[::1:80", "\"[\" is not a valid IP"),
+            ("http:[x:]:80", "\"x:\" is not a valid IP"),
             ("http:65536", "\"65536\" is not a valid port number"),
             ("http:+80", "\"+80\" is not a valid port number"),
             ("http:", "\"\" is not a valid port number"),
@@ -120,6 +140,8 @@ mod tests {
             (inner.protocol.as_str(), inner.port, port.host_port),
             ("udp", 53, 5353)
         );
+        let port = ExposedPort::parse_sandbox_flag("dns:udp:53:[::]:5353").unwrap();
+        assert_eq!(port.host_ip, Some(std::net::Ipv6Addr::UNSPECIFIED.into()));
         for text in [
             "dns:udp:53:5353",
             "dns:sctp:53:0.0.0.0:1",

@@ -85,7 +85,7 @@ fn networks(pod: &PodInfo) -> String {
     let list: Vec<String> = pod
         .networks
         .iter()
-        .map(|net| format!("{}:ip4={}", net.name, net.ip))
+        .map(pod::NetInfo::to_string)
         .collect();
     list.join(", ")
 }
