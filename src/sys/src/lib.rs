@@ -13,15 +13,18 @@ pub mod caps;
 pub mod clone;
 pub mod copy;
 pub mod creds;
+pub mod datagram;
 pub mod exe;
 pub mod fs;
 pub mod mount;
 pub mod net;
 pub mod ns;
+pub mod packet;
 pub mod process;
 pub mod scm;
 pub mod seccomp;
 pub mod signal;
+pub mod sockopt;
 pub mod time;
 pub mod tty;
 

@@ -1,8 +1,9 @@
-//! The little a pod without a network needs: its loopback, up.
+//! Networks: the loopback of a pod that has nothing else, and what netlink sockets
+//! are asked to do.
 
 use crate::check;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 /// Brings `lo` of the current network namespace up.
 pub fn loopback_up() -> io::Result<()> {
@@ -25,4 +26,32 @@ pub fn loopback_up() -> io::Result<()> {
         )
     })
     .map(drop)
+}
+
+/// Makes a netlink socket explain its errors in words, repeat only the header
+/// of a refused request, and go by the filters of a request for a table. Where
+/// the kernel is older than an option (4.12, 4.3, 4.20), it does without.
+pub fn netlink_options(socket: impl AsFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    for option in [
+        libc::NETLINK_EXT_ACK,
+        libc::NETLINK_CAP_ACK,
+        libc::NETLINK_GET_STRICT_CHK,
+    ] {
+        // SAFETY: pointer and size describe `on`, which the kernel reads.
+        let set = check(unsafe {
+            libc::setsockopt(
+                socket.as_fd().as_raw_fd(),
+                libc::SOL_NETLINK,
+                option,
+                (&raw const on).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        });
+        match set {
+            Err(err) if err.raw_os_error() != Some(libc::ENOPROTOOPT) => return Err(err),
+            _ => {}
+        }
+    }
+    Ok(())
 }

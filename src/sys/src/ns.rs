@@ -3,7 +3,7 @@
 use crate::check;
 use crate::clone::Namespaces;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// Moves this (single-threaded) process into fresh namespaces.
 pub fn unshare(namespaces: Namespaces) -> io::Result<()> {
@@ -21,4 +21,19 @@ pub fn set(fd: BorrowedFd<'_>, kind: Namespaces) -> io::Result<()> {
 pub fn set_hostname(name: &str) -> io::Result<()> {
     // SAFETY: pointer and length describe `name`, which the kernel copies.
     check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }).map(drop)
+}
+
+/// Does `work` in another network namespace, which must not start a thread.
+/// When the way back fails the process ends: it would go on in the wrong one.
+pub fn within_net<T>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T) -> io::Result<T> {
+    let own = std::fs::File::open("/proc/thread-self/ns/net")?;
+    set(netns, Namespaces::NET)?;
+    let done = work();
+    match set(own.as_fd(), Namespaces::NET) {
+        Ok(()) => Ok(done),
+        Err(err) => {
+            eprintln!("cannot return to the host's network namespace: {err}");
+            std::process::abort()
+        }
+    }
 }

@@ -78,6 +78,80 @@ pub fn exec_fd(fd: BorrowedFd<'_>, argv: &[CString], env: &[CString]) -> io::Err
     io::Error::last_os_error()
 }
 
+/// What [`spawn`] starts, and with which streams.
+#[derive(Debug)]
+pub struct Program<'a> {
+    pub path: &'a CString,
+    pub argv: &'a [CString],
+    pub env: &'a [CString],
+    /// stdin, stdout, stderr; none of them may itself be 0, 1 or 2.
+    pub streams: [BorrowedFd<'a>; 3],
+}
+
+/// Starts a program as a child in a process group of its own and in `/`, with no
+/// signal blocked or ignored. Without a copy of the caller's memory (vfork), so
+/// it costs the same however large the caller is, and other threads do not
+/// matter. An error of exec is returned here.
+pub fn spawn(program: &Program<'_>) -> io::Result<i32> {
+    if program.streams.iter().any(|fd| fd.as_raw_fd() <= 2) {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let (argv, env) = (pointers(program.argv), pointers(program.env));
+    let mut attributes = std::mem::MaybeUninit::uninit();
+    let mut actions = std::mem::MaybeUninit::uninit();
+    // SAFETY: both places are valid for what the calls write, which is all that
+    // they do; these structures belong to the C library alone.
+    let (attributes, actions) = unsafe {
+        spawned(libc::posix_spawnattr_init(attributes.as_mut_ptr()))?;
+        spawned(libc::posix_spawn_file_actions_init(actions.as_mut_ptr()))?;
+        (attributes.assume_init_mut(), actions.assume_init_mut())
+    };
+    let flags =
+        libc::POSIX_SPAWN_SETPGROUP | libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF;
+    let mut pid = 0;
+    // SAFETY: both structures are initialised, and freed once; the paths and the
+    // arrays are NUL-terminated and live through the call.
+    unsafe {
+        let (mut none, mut all) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigemptyset(&mut none);
+        libc::sigfillset(&mut all);
+        libc::sigdelset(&mut all, libc::SIGKILL);
+        libc::sigdelset(&mut all, libc::SIGSTOP);
+        let result = (|| {
+            spawned(libc::posix_spawnattr_setflags(attributes, flags as _))?;
+            spawned(libc::posix_spawnattr_setpgroup(attributes, 0))?;
+            spawned(libc::posix_spawnattr_setsigmask(attributes, &none))?;
+            spawned(libc::posix_spawnattr_setsigdefault(attributes, &all))?;
+            for (target, fd) in program.streams.iter().enumerate() {
+                let (from, to) = (fd.as_raw_fd(), target as i32);
+                spawned(libc::posix_spawn_file_actions_adddup2(actions, from, to))?;
+            }
+            let root = c"/".as_ptr();
+            spawned(libc::posix_spawn_file_actions_addchdir_np(actions, root))?;
+            spawned(libc::posix_spawn(
+                &mut pid,
+                program.path.as_ptr(),
+                actions,
+                attributes,
+                argv.as_ptr().cast(),
+                env.as_ptr().cast(),
+            ))
+        })();
+        libc::posix_spawn_file_actions_destroy(actions);
+        libc::posix_spawnattr_destroy(attributes);
+        result?;
+    }
+    Ok(pid)
+}
+
+/// The posix_spawn family returns the errno instead of setting it.
+fn spawned(errno: libc::c_int) -> io::Result<()> {
+    match errno {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
 fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
     texts
         .iter()
@@ -104,19 +178,37 @@ pub fn close_all_but(keep: std::os::fd::OwnedFd) -> io::Result<std::os::fd::Owne
         // SAFETY: no memory is involved; what stood at 3 is to be closed anyway.
         check(unsafe { libc::dup3(keep, FIRST, libc::O_CLOEXEC) })?;
     }
-    // SAFETY: no memory is involved.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, FIRST + 1, u32::MAX, 0) };
-    if result != 0 {
-        // Before Linux 5.9: one by one, as the limit allows them.
-        // SAFETY: closing a number that is not open does nothing.
-        unsafe {
-            for fd in FIRST + 1..open_max() {
-                libc::close(fd);
-            }
-        }
-    }
+    close_range(FIRST + 1, i32::MAX);
     // SAFETY: 3 is open, and everything else that knew it has just been closed.
     Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(FIRST) })
+}
+
+/// Closes every fd from 3 on but these, whoever thinks to own them: for a
+/// fresh process that goes on with nothing else.
+pub fn close_all_except(keep: &[BorrowedFd<'_>]) {
+    let mut numbers: Vec<i32> = keep.iter().map(|fd| fd.as_raw_fd()).collect();
+    numbers.sort_unstable();
+    let mut first = 3;
+    for number in numbers.into_iter().filter(|number| *number >= 3) {
+        close_range(first, number - 1);
+        first = number + 1;
+    }
+    close_range(first, i32::MAX);
+}
+
+fn close_range(first: i32, last: i32) {
+    if first > last {
+        return;
+    }
+    // SAFETY: no memory is involved; the caller has said that these go.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if result != 0 {
+        // Before Linux 5.9: one by one, as the limit allows them.
+        for fd in first..=last.min(open_max()) {
+            // SAFETY: closing a number that is not open does nothing.
+            unsafe { libc::close(fd) };
+        }
+    }
 }
 
 /// The highest fd number that can be open, for kernels without close_range.

@@ -10,6 +10,7 @@ pub const INT: i32 = libc::SIGINT;
 pub const QUIT: i32 = libc::SIGQUIT;
 pub const KILL: i32 = libc::SIGKILL;
 pub const TERM: i32 = libc::SIGTERM;
+pub const PIPE: i32 = libc::SIGPIPE;
 pub const CHLD: i32 = libc::SIGCHLD;
 pub const WINCH: i32 = libc::SIGWINCH;
 
@@ -50,6 +51,19 @@ impl Signals {
             sender: info.ssi_pid,
         })
     }
+}
+
+/// Whether one of these waits, blocked, for somebody to take it.
+pub fn is_pending(signals: &[i32]) -> bool {
+    // SAFETY: sigset_t is plain data for which zero is valid; the call fills it.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to `set`, of the kernel's size.
+    if unsafe { libc::sigpending(&mut set) } != 0 {
+        return false;
+    }
+    // SAFETY: only reads `set`.
+    let has = |signal: &i32| unsafe { libc::sigismember(&set, *signal) } == 1;
+    signals.iter().any(has)
 }
 
 impl AsFd for Signals {

@@ -1,0 +1,87 @@
+//! A network namespace's file below `/var/run/netns`, where `ip netns` and CNI
+//! programs find it.
+//!
+//! Named after the attachment's ID, so that nothing has to be read to find it
+//! again. The directory is made a shared mount first, as `ip netns` does: a
+//! mount namespace that somebody copied meanwhile would otherwise keep the
+//! network alive after it was unmounted here.
+
+use model::{Fault, fault::Result};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+const DIR: &str = "/var/run/netns";
+
+/// `/var/run/netns/cni-<id>`.
+pub fn path(id: &str) -> String {
+    format!("{DIR}/cni-{id}")
+}
+
+/// Mounts it; the path. What a killed attempt left there is replaced.
+pub fn mount(netns: BorrowedFd<'_>, id: &str) -> Result<String> {
+    share_dir()?;
+    let path = path(id);
+    unmount(id)?;
+    let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    rustix::fs::open(&path, flags, Mode::from_raw_mode(0o444))
+        .map_err(|err| Fault::io("create", &path, err))?;
+    let source = format!("/proc/self/fd/{}", netns.as_raw_fd());
+    let mounted = rustix::mount::mount_bind(&source, &path);
+    mounted.map_err(|err| {
+        let _ = rustix::fs::unlink(&path);
+        Fault::io("mount", &path, err)
+    })?;
+    Ok(path)
+}
+
+/// Removes it; that it is gone already is no failure.
+pub fn unmount(id: &str) -> Result<()> {
+    let path = path(id);
+    match rustix::mount::unmount(&path, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH) {
+        // Not mounted (after a reboot), or gone.
+        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
+        Err(err) => return Err(Fault::io("unmount", &path, err)),
+    }
+    match rustix::fs::unlink(&path) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(err) => Err(Fault::io("remove", &path, err)),
+    }
+}
+
+fn share_dir() -> Result<()> {
+    let fail = |err: Errno| Fault::io("share", DIR, err);
+    let share = || {
+        rustix::mount::mount_change(
+            DIR,
+            MountPropagationFlags::SHARED | MountPropagationFlags::REC,
+        )
+    };
+    match share() {
+        Err(Errno::NOENT) => {
+            for dir in ["/var", "/var/run", DIR] {
+                match rustix::fs::mkdir(dir, Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(err) => return Err(Fault::io("mkdir", dir, err)),
+                }
+            }
+        }
+        Err(Errno::INVAL) => {}
+        other => return other.map_err(fail),
+    }
+    // No mount of its own yet. Two pods may come here at once.
+    let dir = rustix::fs::openat(
+        CWD,
+        DIR,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(fail)?;
+    rustix::fs::flock(&dir, rustix::fs::FlockOperation::LockExclusive).map_err(fail)?;
+    if share().is_err() {
+        rustix::mount::mount_bind_recursive(DIR, DIR).map_err(fail)?;
+        share().map_err(fail)?;
+    }
+    Ok(())
+}
