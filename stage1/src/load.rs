@@ -41,14 +41,20 @@ pub fn load() -> Result<Loaded, Fault> {
     load_from(".")
 }
 
+/// The pod directory, of an entry point that needs nothing else of the pod.
+pub fn open_here() -> Result<OwnedFd, Fault> {
+    open_dir(".")
+}
+
+fn open_dir(path: &str) -> Result<OwnedFd, Fault> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|err| Fault::io("open", "the pod directory", err))
+}
+
 /// The same from where a mutable pod keeps its directory in view.
 pub fn load_from(path: &str) -> Result<Loaded, Fault> {
-    let dir = rustix::fs::open(
-        path,
-        OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(|err| Fault::io("open", "the pod directory", err))?;
+    let dir = open_dir(path)?;
     let manifest = PodManifest::parse(&read(dir.as_fd(), layout::POD)?)
         .map_err(|fault| fault.message("cannot load the pod manifest"))?;
     let mut apps = Vec::with_capacity(manifest.apps.len());
@@ -115,8 +121,14 @@ fn in_stage1(dir: BorrowedFd<'_>, path: &str) -> Result<Option<String>, Fault> {
 }
 
 fn optional(dir: BorrowedFd<'_>, path: &str) -> Result<Option<String>, Fault> {
+    let bytes = read_if_there(dir, path)?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// A whole file that need not exist.
+pub fn read_if_there(dir: BorrowedFd<'_>, path: &str) -> Result<Option<Vec<u8>>, Fault> {
     match read(dir, path) {
-        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Ok(bytes) => Ok(Some(bytes)),
         Err(fault) if fault.errno() == Some(rustix::io::Errno::NOENT.raw_os_error()) => Ok(None),
         Err(fault) => Err(fault),
     }

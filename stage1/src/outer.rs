@@ -4,6 +4,9 @@
 //! PID 1 into the pod's namespaces, then follows. The apps' output is read back
 //! from their logs, so that a terminal that does not read never blocks an app.
 
+mod expose;
+pub mod network;
+mod reclaim;
 pub mod screen;
 pub mod sink;
 mod tail;
@@ -23,9 +26,12 @@ use sys::{creds, ns};
 
 use crate::apply::pod_root;
 use crate::load::{self, EtcFiles, Loaded};
+use crate::pid1::network::{Held, Joined};
 use crate::pid1::{Channel, Growth, Listener, Message, Supervisor, Supplies};
 use crate::plan::{self, Plan, PodSpec, Source, Unconfined};
 use crate::runtime;
+use net::Selection;
+use network::{Prepared, Standing};
 use screen::Screen;
 use sink::Carrier;
 use tail::Tail;
@@ -54,6 +60,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
     .map_err(|err| Fault::io("cannot read", "signals", err))?;
     let loaded = load::load()?;
     let mut plan = decide(args, &loaded)?;
+    let prepared = network::prepare(args, &loaded)?;
     for warning in &plan.warnings {
         crate::say::err(format_args!("stage1: {warning}"));
     }
@@ -61,17 +68,25 @@ pub fn run(args: &RunArgs) -> Result<i32> {
     load::write(
         &loaded.dir,
         layout::RUNTIME_CONFIG,
-        runtime::to_json(args).as_bytes(),
+        runtime::to_json(args, None).as_bytes(),
     )?;
     let cgroups = make_cgroups(args, &plan, &loaded)?;
     if !cgroups.devices_confined {
         plan.forbid_device_nodes();
     }
-    let status = start(args, plan, loaded, &cgroups).and_then(|outer| outer.follow(signals));
+    let (status, standing) = match start(args, plan, loaded, &cgroups, prepared) {
+        Ok((outer, standing)) => (outer.follow(signals), standing),
+        Err(fault) => (Err(fault), None),
+    };
     if args.detach && matches!(status, Ok(0)) {
         return Ok(0);
     }
     // The pod is over whatever happened, and its processes with it.
+    if let Some(Err(fault)) = standing.map(Standing::leave) {
+        crate::say::err(format_args!(
+            "networking: warning: {fault} (rkt gc tries again)"
+        ));
+    }
     if let Err(fault) = cgroups.remove() {
         crate::say::err(format_args!(
             "stage1: warning: {fault} (rkt gc tries again)"
@@ -82,16 +97,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
 
 /// Decides the pod's sandbox from what stage0 asked for.
 pub fn decide(args: &RunArgs, loaded: &Loaded) -> Result<Plan> {
-    let host_network = match args.net.as_str() {
-        "host" => true,
-        "none" => false,
-        other => {
-            return Err(Fault::unsupported(format!(
-                "network \"{other}\" is not available in this build"
-            ))
-            .hint("run with --net=none or --net=host"));
-        }
-    };
+    let host_network = Selection::parse(&args.net)? == Selection::Host;
     if args.private_users.is_some() {
         return Err(Fault::unsupported(
             "user namespaces are not available in this build",
@@ -185,7 +191,13 @@ struct Outer {
 }
 
 /// Forks; what only PID 1 needs is gone from this process afterwards.
-fn start(args: &RunArgs, plan: Plan, loaded: Loaded, cgroups: &PodCgroup) -> Result<Outer> {
+fn start(
+    args: &RunArgs,
+    mut plan: Plan,
+    loaded: Loaded,
+    cgroups: &PodCgroup,
+    prepared: Option<Prepared>,
+) -> Result<(Outer, Option<Standing>)> {
     let io = |what: &'static str| move |err: std::io::Error| Fault::io("cannot set up", what, err);
     let etc = load::etc_files(loaded.dir.as_fd(), args, &plan.hostname)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
@@ -210,7 +222,12 @@ fn start(args: &RunArgs, plan: Plan, loaded: Loaded, cgroups: &PodCgroup) -> Res
         .iter()
         .map(|app| cgroups.app(&app.name))
         .collect::<Result<Vec<_>>>()?;
-    let supplies = Supplies {
+    if let Some(token) = args.mds_token.as_ref().filter(|_| plan.host_network) {
+        let url = network::metadata_url(&"127.0.0.1", token);
+        plan.tell_metadata_url(Some(&url));
+        tell_later(args, &loaded, &url)?;
+    }
+    let mut supplies = Supplies {
         groups,
         status: Status::create(&loaded.dir)?,
         logs,
@@ -221,15 +238,18 @@ fn start(args: &RunArgs, plan: Plan, loaded: Loaded, cgroups: &PodCgroup) -> Res
         channel: inside,
         control: Some(Listener::bind(loaded.dir.as_fd())?),
         detached: args.detach,
+        network: None,
     };
     let mut namespaces = Namespaces::MOUNT.and(Namespaces::PID).and(Namespaces::UTS);
     if !plan.host_ipc {
         namespaces = namespaces.and(Namespaces::IPC);
     }
     if !plan.host_network {
-        crate::say::err(format_args!(
-            "networking: networking namespace with loopback only"
-        ));
+        if prepared.is_none() {
+            crate::say::err(format_args!(
+                "networking: networking namespace with loopback only"
+            ));
+        }
         namespaces = namespaces.and(Namespaces::NET);
     }
     let supervisor = cgroups.supervisor()?;
@@ -241,14 +261,20 @@ fn start(args: &RunArgs, plan: Plan, loaded: Loaded, cgroups: &PodCgroup) -> Res
     match forked {
         Forked::Child => {
             drop(channel);
+            supplies.network =
+                prepared.map(|prepared| Held::new(prepared.firewall, prepared.reserved));
             process::exit_now(pid1(plan, &etc, supplies, args, cgroups))
         }
         Forked::Parent(pid) => {
             // Only PID 1 answers to these.
             drop(supplies);
             load::write(&loaded.dir, layout::PID, format!("{pid}\n").as_bytes())?;
+            let standing = prepared
+                .map(|prepared| join(prepared, args, &loaded, pid, &channel))
+                .transpose()
+                .inspect_err(|_| abandon(pid))?;
             let uuid = args.uuid.as_str().to_string();
-            Ok(Outer {
+            let outer = Outer {
                 pid1: pid,
                 channel,
                 tail,
@@ -258,16 +284,56 @@ fn start(args: &RunArgs, plan: Plan, loaded: Loaded, cgroups: &PodCgroup) -> Res
                 asked: 0,
                 ready: false,
                 listening: true,
-            })
+            };
+            Ok((outer, standing))
         }
     }
 }
 
+/// Makes the network while PID 1 builds the pod's root, and tells it.
+fn join(
+    prepared: Prepared,
+    args: &RunArgs,
+    loaded: &Loaded,
+    pid1: i32,
+    channel: &Channel,
+) -> Result<Standing> {
+    let (standing, joined) = prepared.join(args, &loaded.dir, pid1)?;
+    if let Some(url) = &joined.metadata_url {
+        tell_later(args, loaded, url)?;
+    }
+    // A PID 1 that is gone has said why, and that is read next.
+    if let Err(err) = channel.tell_network(&joined.to_text())
+        && err.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error())
+    {
+        drop(standing.leave());
+        return Err(Fault::invalid(
+            "failed to setup network: the networks' DNS configuration is too long",
+        ));
+    }
+    Ok(standing)
+}
+
+/// What `enter` has to know as well.
+fn tell_later(args: &RunArgs, loaded: &Loaded, metadata_url: &str) -> Result<()> {
+    load::write(
+        &loaded.dir,
+        layout::RUNTIME_CONFIG,
+        runtime::to_json(args, Some(metadata_url)).as_bytes(),
+    )
+}
+
+/// A PID 1 that waits for a network that will not come.
+fn abandon(pid: i32) {
+    let _ = signal::send(pid, signal::KILL);
+    let _ = process::wait(pid);
+}
+
 /// Life of the child: the pod's namespaces are new, nothing is built yet.
 fn pid1(
-    plan: Plan,
+    mut plan: Plan,
     etc: &EtcFiles,
-    supplies: Supplies,
+    mut supplies: Supplies,
     args: &RunArgs,
     cgroups: &PodCgroup,
 ) -> i32 {
@@ -275,17 +341,26 @@ fn pid1(
         channel.send(&Message::Broken(&fault.to_string()));
         254
     };
-    if let Err(fault) = settle_in(&plan, etc, &supplies, args.mutable) {
-        return broken(&supplies.channel, &fault);
-    }
+    let metadata_url = match settle_in(&plan, etc, &mut supplies, args.mutable) {
+        Ok(url) => url,
+        Err(fault) => return broken(&supplies.channel, &fault),
+    };
+    plan.tell_metadata_url(metadata_url.as_deref());
     let growth = args.mutable.then_some(Growth { args, cgroups });
-    match Supervisor::new(plan, supplies, growth) {
+    match Supervisor::new(plan, supplies, growth, metadata_url) {
         Ok(supervisor) => supervisor.run(),
         Err((supplies, fault)) => broken(&supplies.channel, &fault),
     }
 }
 
-fn settle_in(plan: &Plan, etc: &EtcFiles, supplies: &Supplies, mutable: bool) -> Result<()> {
+/// Builds the pod's root, then waits for its network; where the metadata service
+/// is found.
+fn settle_in(
+    plan: &Plan,
+    etc: &EtcFiles,
+    supplies: &mut Supplies,
+    mutable: bool,
+) -> Result<Option<String>> {
     let io = |what: &'static str| move |err: std::io::Error| Fault::io("cannot set up", what, err);
     // Away from the user's terminal: its ^C goes to the outer process only.
     rustix::process::setsid().map_err(|err| io("a session")(err.into()))?;
@@ -305,9 +380,19 @@ fn settle_in(plan: &Plan, etc: &EtcFiles, supplies: &Supplies, mutable: bool) ->
         sys::net::loopback_up().map_err(io("the loopback device"))?;
     }
     pod_root::build(plan, etc, mutable)?;
+    let mut metadata_url = None;
+    if let Some(network) = &mut supplies.network {
+        let told = supplies.channel.wait_for_network();
+        let text = told.map_err(io("the network"))?;
+        let text = text.ok_or_else(|| Fault::conflict("rkt is gone, or wants the pod's end"))?;
+        let joined = Joined::parse(&text)?;
+        metadata_url = joined.metadata_url.clone();
+        network.settle(joined)?;
+    }
     // Not dumpable, and without what building sandboxes does not need.
     let held = sys::caps::permitted().map_err(io("capabilities"))?;
-    sys::caps::set(held & plan::caps::CapSet::SUPERVISOR.bits()).map_err(io("capabilities"))
+    sys::caps::set(held & plan::caps::CapSet::SUPERVISOR.bits()).map_err(io("capabilities"))?;
+    Ok(metadata_url)
 }
 
 impl Outer {

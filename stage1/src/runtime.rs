@@ -9,7 +9,8 @@ use pod::layout;
 
 use crate::load;
 
-pub fn to_json(args: &RunArgs) -> String {
+/// The metadata service's URL is known only when the network is there.
+pub fn to_json(args: &RunArgs, metadata_url: Option<&str>) -> String {
     let text = |text: Option<&str>| Value::from(text.unwrap_or_default());
     let object = |fields: Vec<(&str, Value)>| {
         Value::Object(
@@ -19,7 +20,8 @@ pub fn to_json(args: &RunArgs) -> String {
                 .collect(),
         )
     };
-    json::to_compact(&object(vec![
+    let url = metadata_url.map(|url| ("MetadataURL", text(Some(url))));
+    let fields = vec![
         ("Hostname", text(args.hostname.as_deref())),
         ("Debug", args.debug.into()),
         ("Mutable", args.mutable.into()),
@@ -40,15 +42,16 @@ pub fn to_json(args: &RunArgs) -> String {
                 .unwrap_or_default()
                 .into(),
         ),
-    ]))
+    ];
+    json::to_compact(&object(fields.into_iter().chain(url).collect()))
 }
 
-/// What the pod was run with.
-pub fn read(pod: BorrowedFd<'_>, uuid: PodUuid) -> Result<RunArgs> {
+/// What the pod was run with, and where it finds the metadata service.
+pub fn read(pod: BorrowedFd<'_>, uuid: PodUuid) -> Result<(RunArgs, Option<String>)> {
     parse(&load::read(pod, layout::RUNTIME_CONFIG)?, uuid)
 }
 
-fn parse(bytes: &[u8], uuid: PodUuid) -> Result<RunArgs> {
+fn parse(bytes: &[u8], uuid: PodUuid) -> Result<(RunArgs, Option<String>)> {
     let value = json::parse(bytes)?;
     let insecure = &value["InsecureOptions"];
     // A damaged record must not loosen what bounds the command.
@@ -66,7 +69,7 @@ fn parse(bytes: &[u8], uuid: PodUuid) -> Result<RunArgs> {
     args.disable_capabilities = switch(&insecure["DisableCapabilities"])?;
     args.disable_seccomp = switch(&insecure["DisableSeccomp"])?;
     args.ipc = word("IPCMode").map(IpcMode::parse).transpose()?;
-    Ok(args)
+    Ok((args, word("MetadataURL").map(str::to_string)))
 }
 
 #[cfg(test)]
@@ -81,10 +84,10 @@ mod tests {
         args.net = "host".into();
         args.disable_seccomp = true;
         args.ipc = Some(IpcMode::Parent);
-        assert_eq!(
-            parse(to_json(&args).as_bytes(), uuid.clone()).unwrap(),
-            args
-        );
+        for url in [None, Some("http://127.0.0.1:18112/ab")] {
+            let read = parse(to_json(&args, url).as_bytes(), uuid.clone()).unwrap();
+            assert_eq!(read, (args.clone(), url.map(str::to_string)));
+        }
         assert!(parse(b"{}", uuid).is_err());
     }
 }

@@ -110,10 +110,34 @@ fn fly_pods() {
     isolated_in(&[Mode::Private], "fly_pods", || play_as_root("fly.txt"));
 }
 
+#[test]
+fn networked_pods() {
+    isolated_in(&[Mode::Private], "networked_pods", || {
+        let Some(busybox) = tests::isolated::find("busybox") else {
+            tests::skip!("needs a static busybox (Debian: busybox-static)");
+        };
+        let lab = match tests::lab::Lab::new("network") {
+            Ok(lab) => lab,
+            Err(reason) => tests::skip!("{reason}"),
+        };
+        let program = std::fs::read(busybox).expect("a program is readable");
+        let tools = Aci::new("example.com/tools", &["/bin/busybox"])
+            .with(Entry::program("rootfs/bin/busybox", program))
+            .write(lab.path());
+        let mut names = names(&lab.scratch);
+        names.insert("tools".to_owned(), tools.display().to_string());
+        play(&lab.scratch, "network.txt", names);
+    });
+}
+
 fn play_as_root(name: &str) {
     let scratch = Scratch::new(name.trim_end_matches(".txt"));
+    play(&scratch, name, names(&scratch));
+}
+
+fn play(scratch: &Scratch, name: &str, names: Names) {
     let before = tests::host::Traces::now(scratch.path());
-    session::play(&fixture(name), &scratch, names(&scratch));
+    session::play(&fixture(name), scratch, names);
     tests::host::assert_nothing_left(&before, scratch.path());
 }
 
@@ -136,7 +160,7 @@ fn flag_table() -> Vec<(String, Vec<String>)> {
 #[test]
 fn help_screens() {
     /// Verbs that this build does not have; docs/compatibility.md says why.
-    const ABSENT: &[&str] = &["api-service", "metadata-service", "global"];
+    const ABSENT: &[&str] = &["api-service", "global"];
     let table = flag_table();
     let global = table
         .iter()
@@ -232,6 +256,7 @@ fn every_sample_is_played_or_excluded() {
         "trust.txt",
         "pods.txt",
         "fly.txt",
+        "network.txt",
     ]
     .map(fixture)
     .into();

@@ -252,6 +252,8 @@ mod tests {
             ("version", ""),
             ("completion", ""),
             ("image rm", ""),
+            #[cfg(feature = "metadata")]
+            ("metadata-service", "--listen-port=18112"),
             ("image verify", ""),
             (
                 "run-prepared",

@@ -8,6 +8,7 @@
 use crate::entrypoint::{Stage1, Streams};
 use crate::env::Env;
 use crate::fetch::open_store;
+use crate::metadata::client;
 use crate::{leftovers, old_pod};
 use model::Fault;
 use model::fault::Result;
@@ -23,6 +24,13 @@ pub(crate) fn delete(env: &Env, pod: Pod) -> Result<()> {
         env.note(
             "",
             &format!("problem performing stage1 GC on {uuid:?}: {fault}"),
+        );
+    }
+    if let Err(fault) = client::unregister(&pod) {
+        // Forgotten at the latest when the service ends.
+        env.note(
+            "",
+            &format!("cannot unregister pod {uuid:?} from the metadata service: {fault}"),
         );
     }
     leftovers::unmount(env, &pod.path())

@@ -2,6 +2,8 @@
 //! takes here. Each row comes from a real attempt at the call, not from a
 //! version number, so a filter that answers ENOSYS shows as well.
 
+mod network;
+
 use crate::env::Env;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -34,6 +36,7 @@ pub fn doctor(env: &Env) -> Vec<Row> {
     rows.extend([openat2(), clone3(), pidfd(), mount_api(), own_binary()]);
     rows.extend(cgroups());
     rows.extend([seccomp(), user_namespaces(), propagation(), groups()]);
+    rows.extend(network::rows());
     rows.extend([certificates(), signatures()]);
     rows
 }

@@ -23,6 +23,7 @@ pub mod images;
 mod leftovers;
 mod legacy;
 pub mod logs;
+pub mod metadata;
 mod net;
 mod old_cgroups;
 mod old_pod;

@@ -7,6 +7,7 @@
 use crate::entrypoint::Stage1;
 use crate::env::Env;
 use crate::etc;
+use crate::metadata::client;
 use crate::net::Net;
 use crate::prepare::{Checked, PrepareRequest, make_dirs};
 use crate::stage1_image::{Flavor, Selected};
@@ -61,6 +62,9 @@ fn try_run(env: &Env, request: &RunRequest) -> Result<Fault> {
             "--port flag does not work with '{net}' networking"
         )));
     }
+    if request.options.mds_register {
+        client::check_available()?;
+    }
     let found = checked.find_images()?;
     let (pod, manifest) = checked.make(found)?;
     if manifest.apps.is_empty() && !request.prepare.pod.mutable {
@@ -95,9 +99,7 @@ impl Settings {
     /// `None` is a stage1 image.
     fn for_stage1(options: &RunOptions, flavor: Option<Flavor>) -> Result<Settings> {
         let net = Net::parse(&options.net)?;
-        if flavor == Some(Flavor::Native) {
-            net.check_native()?;
-        } else if options.detach {
+        if flavor != Some(Flavor::Native) && options.detach {
             return Err(Fault::unsupported(
                 "--detach works with the built-in container stage1 only",
             )
@@ -109,16 +111,11 @@ impl Settings {
                     .hint("rkt rm or rkt gc removes the pod when it has ended"),
             );
         }
-        if options.mds_register {
-            return Err(match net {
-                Net::None => Fault::usage(
-                    "--mds-register flag does not work with --net=none. Please use 'host', \
-                     'default' or an equivalent network",
-                ),
-                Net::Host | Net::Named(_) => {
-                    Fault::unsupported("--mds-register: this build of rkt has no metadata service")
-                }
-            });
+        if options.mds_register && net == Net::None {
+            return Err(Fault::usage(
+                "--mds-register flag does not work with --net=none. Please use 'host', \
+                 'default' or an equivalent network",
+            ));
         }
         let ipc = match options.ipc.as_str() {
             "" => None,
@@ -153,7 +150,10 @@ pub(crate) fn start(
             etc::write_beside_image(root.as_fd(), &options.dns)?;
         }
     }
-    let args = run_args(env, &pod, options, settings)?;
+    let mut args = run_args(env, &pod, options, settings)?;
+    if options.mds_register {
+        args.mds_token = Some(client::register(&pod)?);
+    }
     let (words, warnings) = args.to_words(stage1.interface());
     for warning in warnings {
         env.note("", warning);

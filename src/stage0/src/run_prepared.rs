@@ -2,6 +2,7 @@
 
 use crate::entrypoint::Stage1;
 use crate::env::{Env, need_root};
+use crate::metadata::client;
 use crate::run::{RunOptions, Settings, start};
 use model::fault::Result;
 use model::{Context, Fault};
@@ -37,6 +38,9 @@ fn try_run_prepared(env: &Env, uuid: &str, options: &RunOptions) -> Result<Fault
         return Err(Fault::unsupported(
             "unable to run prepared overlay-enabled pod: overlay not supported",
         ));
+    }
+    if options.mds_register {
+        client::check_available()?;
     }
     start(env, pod, options, &settings, &stage1)
 }

@@ -166,8 +166,11 @@ fn a_run_that_cannot_be_is_refused_before_a_pod_exists() {
         prepare: request(&[file.to_str().unwrap()]),
         ..RunRequest::default()
     };
-    let fault = run(&env, &wanted);
-    assert!(fault.cause.contains("network \"default\""), "{fault}");
+    wanted.options.net = vec!["a".into(), "a".into()];
+    assert_eq!(
+        run(&env, &wanted).cause,
+        "found duplicate netname \"a\""
+    );
     wanted.options.net = vec!["none".into()];
     wanted.options.ipc = "bad".into();
     assert_eq!(

@@ -226,14 +226,25 @@ fn write_etc(etc: &EtcFiles) -> Result<(), Fault> {
         ("etc/resolv.conf", etc.resolv_conf.as_ref()),
     ] {
         if let Some(content) = content {
-            // World-readable, and writable by nobody but root: no umask helps here.
-            let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
-            let file = rustix::fs::open(name, flags, Mode::from_raw_mode(0o644))
-                .map_err(building_rx(name))?;
-            rustix::io::write(&file, content.as_bytes()).map_err(building_rx(name))?;
+            write_file(name, content)?;
         }
     }
     Ok(())
+}
+
+/// In the finished root, when the network has brought name servers.
+pub fn write_resolv_conf(content: &str) -> Result<(), Fault> {
+    write_file("/etc/resolv.conf", content)
+}
+
+fn write_file(name: &'static str, content: &str) -> Result<(), Fault> {
+    // World-readable, and writable by nobody but root: no umask helps here.
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file =
+        rustix::fs::open(name, flags, Mode::from_raw_mode(0o644)).map_err(building_rx(name))?;
+    rustix::io::write(&file, content.as_bytes())
+        .map(drop)
+        .map_err(building_rx(name))
 }
 
 fn open_copy(app: &AppPlan, pod: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Fault> {

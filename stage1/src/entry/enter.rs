@@ -36,8 +36,9 @@ pub fn enter(words: &[String]) -> Result<i32> {
     }
     let loaded = load::load()?;
     let uuid = uuid_of(&loaded)?;
-    let run = runtime::read(loaded.dir.as_fd(), uuid.clone())?;
-    let plan = outer::decide(&run, &loaded)?;
+    let (run, metadata_url) = runtime::read(loaded.dir.as_fd(), uuid.clone())?;
+    let mut plan = outer::decide(&run, &loaded)?;
+    plan.tell_metadata_url(metadata_url.as_deref());
     let name = args.app.as_str();
     let app = plan.apps.iter().find(|app| app.name == name);
     let app = app.ok_or_else(|| Fault::not_found(format!("nonexistent app \"{name}\"")))?;

@@ -7,6 +7,8 @@ use model::{Fault, fault::Result};
 use pod::entry::GcArgs;
 use pod::layout;
 
+use crate::outer::network;
+
 pub fn gc(words: &[String]) -> Result<i32> {
     let args = GcArgs::parse(words)?;
     match std::fs::read_to_string(layout::CGROUPS) {
@@ -19,5 +21,8 @@ pub fn gc(words: &[String]) -> Result<i32> {
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => {}
         Err(err) => return Err(Fault::io("read", layout::CGROUPS, err)),
     }
+    let dir = crate::load::open_here()?;
+    let local = args.local_config.as_deref();
+    network::tear_down(&dir, args.uuid.as_str(), local, args.debug)?;
     Ok(0)
 }

@@ -23,6 +23,7 @@ use sys::{creds, ns};
 use crate::apply::{app_root, building, building_rx, pod_root};
 use crate::child::{identity, program, step_into, texts};
 use crate::load::{self, Loaded};
+use crate::outer::network::metadata_url;
 use crate::plan::{self, AppPlan};
 use crate::say;
 
@@ -148,8 +149,12 @@ impl<'a> Fly<'a> {
         }
         let etc = load::etc_files(loaded.dir.as_fd(), args, "")?;
         use pod::entry::DnsMode;
+        let mut app_plan = plan::unconfined(runtime.name.as_str(), app, spec);
+        if let Some(token) = &args.mds_token {
+            app_plan.tell_metadata_url(&metadata_url(&"127.0.0.1", token));
+        }
         Ok(Fly {
-            app: plan::unconfined(runtime.name.as_str(), app, spec),
+            app: app_plan,
             rootfs: &spec.rootfs,
             volumes: volumes(loaded, app)?,
             resolv_from_host: args.resolv_conf == DnsMode::Host,

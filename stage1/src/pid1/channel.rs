@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 /// What PID 1 has to say.
@@ -102,7 +103,39 @@ impl Channel {
         Ok(Some((message, fds.into_iter().next())))
     }
 
-    /// Outer's only word.
+    /// What outer says once: the network is there.
+    pub fn tell_network(&self, text: &str) -> io::Result<()> {
+        if text.len() >= MAX {
+            return Err(rustix::io::Errno::MSGSIZE.into());
+        }
+        let mut bytes = Vec::with_capacity(1 + text.len());
+        bytes.push(b'n');
+        bytes.extend_from_slice(text.as_bytes());
+        let sent = rustix::net::send(&self.0, &bytes, SendFlags::NOSIGNAL);
+        sent.map(drop).map_err(Into::into)
+    }
+
+    /// Waits for that; `None` when outer is gone, or wants the pod's end.
+    pub fn wait_for_network(&self) -> io::Result<Option<String>> {
+        let mut buffer = [0; MAX];
+        loop {
+            let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+            let _ = rustix::event::poll(&mut fds, None);
+            match rustix::net::recv(&self.0, &mut buffer, RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return Ok(None),
+                Ok((length, _)) if buffer[0] == b'n' => {
+                    let text = std::str::from_utf8(&buffer[1..length]);
+                    let text = text.map_err(|_| rustix::io::Errno::BADMSG)?;
+                    return Ok(Some(text.to_string()));
+                }
+                Ok(_) => return Ok(None),
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                Err(err) => return Err(err.into()),
+            }
+        }
+    }
+
+    /// Outer's only word from then on.
     pub fn ask_to_stop(&self) {
         let _ = rustix::net::send(&self.0, b"q", SendFlags::NOSIGNAL);
     }

@@ -8,6 +8,7 @@
 mod channel;
 mod control;
 pub mod machine;
+pub mod network;
 mod output;
 mod spawn;
 
@@ -51,6 +52,8 @@ pub struct Supplies {
     pub channel: Channel,
     pub control: Option<control::Listener>,
     pub detached: bool,
+    /// None for the host's network, and for loopback alone.
+    pub network: Option<network::Held>,
 }
 
 pub use control::{Listener, NAMESPACES};
@@ -84,6 +87,7 @@ pub struct Supervisor<'a> {
     outer_gone: bool,
     deadline_ns: Option<i64>,
     exit: Option<i32>,
+    metadata_url: Option<String>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -92,6 +96,7 @@ impl<'a> Supervisor<'a> {
         plan: Plan,
         supplies: Supplies,
         growth: Option<Growth<'a>>,
+        metadata_url: Option<String>,
     ) -> Result<Supervisor<'a>, (Box<Supplies>, Fault)> {
         let parts = (|| {
             let signals = Signals::take(&[signal::CHLD, signal::TERM, signal::INT, signal::HUP])
@@ -127,6 +132,7 @@ impl<'a> Supervisor<'a> {
             outer_gone: false,
             deadline_ns: None,
             exit: None,
+            metadata_url,
         })
     }
 
@@ -170,6 +176,7 @@ impl<'a> Supervisor<'a> {
         }
         let loaded = load::load_from(pod_root::POD_IN_VIEW)?;
         let mut plan = outer::decide(growth.args, &loaded)?;
+        plan.tell_metadata_url(self.metadata_url.as_deref());
         let at = plan.apps.iter().position(|app| app.name == name.as_str());
         let app = plan.apps.swap_remove(
             at.ok_or_else(|| Fault::not_found(format!("nonexistent app \"{name}\"")))?,
@@ -224,6 +231,9 @@ impl<'a> Supervisor<'a> {
         if ready.control {
             self.serve_control();
         }
+        if ready.ports {
+            self.serve_ports();
+        }
         if self
             .deadline_ns
             .is_some_and(|at| sys::time::monotonic_ns() >= at)
@@ -249,6 +259,12 @@ impl<'a> Supervisor<'a> {
             );
             first..fds.len()
         });
+        let ports = self.supplies.network.as_ref().map(|network| {
+            let first = fds.len();
+            let waiting = network.fds();
+            fds.extend(waiting.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            first..fds.len()
+        });
         let pipes = self
             .processes
             .iter()
@@ -262,6 +278,15 @@ impl<'a> Supervisor<'a> {
             signals: has(0),
             outer: outer.is_some_and(has),
             control: control.is_some_and(|mut range| range.any(has)),
+            ports: ports.is_some_and(|mut range| range.any(has)),
+        }
+    }
+
+    fn serve_ports(&mut self) {
+        let network = self.supplies.network.as_mut();
+        if let Some(Err(fault)) = network.map(network::Held::serve) {
+            let text = format!("warning: forwarded ports: {fault}");
+            self.supplies.channel.send(&Message::Complaint(&text));
         }
     }
 
@@ -292,6 +317,11 @@ impl<'a> Supervisor<'a> {
 
     fn reap(&mut self) {
         while let Some((pid, ended)) = process::reap_any() {
+            if let Some(network) = &mut self.supplies.network
+                && network.ended(pid)
+            {
+                continue;
+            }
             let Some(at) = self.processes.iter().position(|process| process.pid == pid) else {
                 continue;
             };
@@ -503,4 +533,6 @@ struct Ready {
     signals: bool,
     outer: bool,
     control: bool,
+    /// Somebody wants a port that the kernel does not forward.
+    ports: bool,
 }

@@ -40,6 +40,16 @@ pub struct AppPlan {
     pub stop_signal: i32,
 }
 
+impl AppPlan {
+    /// An image's own word counts more.
+    pub fn tell_metadata_url(&mut self, url: &str) {
+        const KEY: &str = "AC_METADATA_URL";
+        if !self.env.iter().any(|(key, _)| key == KEY) {
+            self.env.push((KEY.to_string(), url.to_string()));
+        }
+    }
+}
+
 pub(super) fn plan(
     pod: &PodSpec<'_>,
     runtime: &RuntimeApp,

@@ -61,6 +61,16 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Where the apps find the metadata service; known only once the pod has
+    /// its addresses.
+    pub fn tell_metadata_url(&mut self, url: Option<&str>) {
+        if let Some(url) = url {
+            self.apps
+                .iter_mut()
+                .for_each(|app| app.tell_metadata_url(url));
+        }
+    }
+
     /// For a host that cannot confine devices: whoever could make a node of a
     /// disk could open it, so nobody may make one.
     pub fn forbid_device_nodes(&mut self) {

@@ -11,7 +11,7 @@ mod insecure;
 mod limits;
 mod port;
 
-pub use dns::{DnsOptions, HostsMode, ResolvMode, dns_options};
+pub use dns::{DnsOptions, HostsMode, ResolvMode, dns_options, resolv_conf_text};
 pub use environment::{EnvFiles, EnvFlags, parse_pair};
 pub use insecure::InsecureOptions;
 pub use limits::{

@@ -3,9 +3,11 @@
 //! Written to `/proc/sys/net`, and only when it is off: some hosts have these
 //! files read-only. Switching IPv6 forwarding on makes a host stop listening to
 //! router advertisements, by which it may have its own default route; so links
-//! that listen are first told to go on listening.
+//! that have such a route are first told to go on listening.
 
 use crate::attach::Site;
+use crate::netlink::message::Batch;
+use crate::netlink::{Socket, link, route};
 use model::{Fault, fault::Result};
 use std::fs;
 
@@ -24,25 +26,33 @@ pub(super) fn enable(site: &Site<'_>, v4: bool, v6: bool) -> Result<()> {
     Ok(())
 }
 
+/// Only where a router has been heard: on any other link the host would begin to
+/// believe whoever is behind it, which may be somebody's container.
 fn keep_listening(site: &Site<'_>) -> Result<()> {
-    let mut raised = Vec::new();
-    let links = fs::read_dir(V6_CONF).map_err(|err| Fault::io("read", V6_CONF, err))?;
-    for link in links.flatten() {
-        let name = link.file_name();
-        let path = link.path().join("accept_ra");
-        let path = path.to_string_lossy();
+    let mut host = Socket::open()?;
+    let mut batch = Batch::new();
+    route::get_all(&mut batch, false);
+    let mut heard = host.dump(&mut batch, route::parse_advertised)?;
+    heard.sort_unstable();
+    heard.dedup();
+    for index in heard {
+        let mut batch = Batch::new();
+        link::get_index(&mut batch, index);
+        let mut name = None;
         // A link that has gone in the meantime holds nothing.
-        if name != "all" && holds(&path, "1") {
+        host.exchange(&mut batch, &mut |_, message| {
+            name = name.take().or_else(|| link::parse(message).map(|link| link.name));
+        })?;
+        let Some(name) = name else {
+            continue;
+        };
+        let path = format!("{V6_CONF}/{name}/accept_ra");
+        if holds(&path, "1") {
             write(&path, "2")?;
-            raised.push(name.to_string_lossy().into_owned());
+            site.note(format!(
+                "IPv6 forwarding is switched on; accept_ra of {name} is raised to 2, so that its router is still heard"
+            ));
         }
-    }
-    if !raised.is_empty() {
-        raised.sort();
-        site.note(format!(
-            "IPv6 forwarding switched on; accept_ra raised to 2 on {} so that router advertisements are still heard",
-            raised.join(", ")
-        ));
     }
     Ok(())
 }

@@ -148,6 +148,16 @@ pub fn parse_default(message: &Received<'_>) -> Option<Default> {
     })
 }
 
+/// The link of a route that a router advertisement has brought.
+pub fn parse_advertised(message: &Received<'_>) -> Option<u32> {
+    const RTPROT_RA: u8 = 9;
+    let head = message.body.get(..12)?;
+    if message.kind != RTM_NEWROUTE || head[5] != RTPROT_RA {
+        return None;
+    }
+    find(message.body.get(12..)?, &[RTA_OIF]).and_then(|value| u32_at(value, 0))
+}
+
 /// `struct rtmsg`
 fn header(v4: bool) -> [u8; 12] {
     let mut head = [0; 12];

@@ -21,6 +21,14 @@ const PTP: &str = r#"{"name": "n", "type": "ptp", "ipMasq": true, "mtu": 1400,
 fn ptp() {
     isolated("ptp", || {
         let host = &Host::new();
+        for words in [
+            "link add ra0 type veth peer name ra1",
+            "link set ra0 up",
+            "link set ra1 up",
+            "-6 route add default via fe80::1 dev ra0 proto ra",
+        ] {
+            rig::run_ip(words);
+        }
         let mut pod = Pod::new("one");
         let added = pod.add(host, PTP).unwrap();
         assert_eq!(
@@ -76,11 +84,20 @@ fn ptp() {
             let value = std::fs::read_to_string(format!("/proc/sys/net/{file}")).unwrap();
             assert_eq!(value.trim(), "1", "{file}");
         }
+        // Only a link whose router was heard is told to go on listening.
         assert!(
             pod.notes
                 .iter()
-                .any(|note| note.contains("accept_ra raised to 2 on"))
+                .any(|note| note.contains("accept_ra of ra0"))
         );
+        for (link, value) in [("ra0", "2"), ("ra1", "1"), ("default", "1")] {
+            let path = format!("/proc/sys/net/ipv6/conf/{link}/accept_ra");
+            assert_eq!(
+                std::fs::read_to_string(path).unwrap().trim(),
+                value,
+                "{link}"
+            );
+        }
         // A pod's router advertisements are nothing to the host.
         let heard = std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{end}/accept_ra"));
         assert_eq!(heard.unwrap().trim(), "0");

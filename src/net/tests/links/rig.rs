@@ -17,6 +17,14 @@ pub fn isolated(name: &str, body: fn()) {
     isolated_in(&[Mode::Private], name, body);
 }
 
+/// Changes the host by iproute2.
+pub fn run_ip(words: &str) {
+    let status = std::process::Command::new("ip")
+        .args(words.split(' '))
+        .status();
+    assert!(status.unwrap().success(), "ip {words}");
+}
+
 /// The host's directories.
 pub struct Host {
     pub dirs: Dirs,

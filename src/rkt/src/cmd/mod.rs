@@ -13,6 +13,8 @@ pub mod image;
 pub mod list;
 pub mod logs;
 pub mod man;
+#[cfg(feature = "metadata")]
+pub mod metadata_service;
 pub mod prepare;
 pub mod rm;
 pub mod run;
@@ -53,6 +55,8 @@ pub static ROOT: Command = Command {
         &list::COMMAND,
         &logs::COMMAND,
         &man::COMMAND,
+        #[cfg(feature = "metadata")]
+        &metadata_service::COMMAND,
         &prepare::COMMAND,
         &rm::COMMAND,
         &run::COMMAND,

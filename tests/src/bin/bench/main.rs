@@ -1,14 +1,15 @@
 //! Ratios, measured side by side in one run: rkt against crun, bwrap and runc on the same static root file system;
 //! `list` against a C loop over the same files; importing an image against gzip, tar and sync; fetching from a registry
-//! against skopeo, umoci and podman; and what ten pods cost in memory.
+//! against skopeo, umoci and podman; networks against podman's; and what ten pods cost in memory.
 //!
 //! Absolute times on a shared machine mean nothing and are printed only to show what a ratio is made of. Every figure
 //! names its peer's command line; a peer that is not installed is named as missing. Nothing here passes or fails.
-//! `bench [start|second|list|import|fetch|memory]…` runs only these.
+//! `bench [start|second|list|import|fetch|memory|network]…` runs only these.
 
 mod clock;
 mod fetch;
 mod memory;
+mod network;
 mod start;
 mod store;
 
@@ -49,13 +50,14 @@ fn main() {
         );
     }
     let chosen: Vec<String> = std::env::args().skip(1).collect();
-    let all: [(&str, Part); 6] = [
+    let all: [(&str, Part); 7] = [
         ("start", start::cold_start),
         ("second", start::second_app),
         ("list", store::list),
         ("import", store::import),
         ("fetch", fetch::fetch),
         ("memory", memory::ten_pods),
+        ("network", network::network),
     ];
     for (name, part) in all {
         if chosen.is_empty() || chosen.iter().any(|c| c == name) {

@@ -1,0 +1,489 @@
+//! The pod's network as the outer process makes it: what is decided before the
+//! fork, what is joined beside a PID 1 that builds its root meanwhile, and how
+//! all of it is left again.
+//!
+//! What is about to be done is written down before it is done: `net-info.json`
+//! and the copies of the configurations in `net`, by which `leave` (also from
+//! gc, after a kill at any point) finds what to undo.
+
+use std::cell::RefCell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::{Fault, Kind, fault::Result};
+use net::attach::{self, Attachment, Dirs, Site};
+use net::firewall::{self, Firewall};
+use net::ports::{self, Mapping, Reserved};
+use net::{Forward, Network, Outcome, Rules, Selection, netns};
+use pod::entry::{DnsMode, RunArgs};
+use pod::{NetInfo, layout};
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+use super::expose;
+use super::reclaim::reclaim;
+use crate::load::{self, Loaded};
+use crate::pid1::network::Joined;
+
+/// Where the bundled plugins stood in rkt's stage1; the built-in ones go by it.
+const LEASES: &str = "/var/lib/cni/networks";
+const RESULTS: &str = "/var/lib/cni/results";
+const PLUGINS: &str = "/usr/lib/rkt/plugins/net";
+/// For one CNI program. Nothing of rkt's waited at all; a program that hangs
+/// would hold the pod's start for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The metadata service's, whatever port it was told.
+const METADATA_PORT: u16 = 18112;
+
+/// What is known and held before the pod has a process.
+#[derive(Debug)]
+pub struct Prepared {
+    networks: Vec<Network>,
+    mappings: Vec<Mapping>,
+    /// Both are PID 1's as well, by the fork: rules and ports go with the pod.
+    pub firewall: Firewall,
+    pub reserved: Vec<Reserved>,
+}
+
+/// Reads the configuration and takes the host's ports; nothing else is touched.
+/// `None`: the pod has the host's network, or loopback alone.
+pub fn prepare(args: &RunArgs, loaded: &Loaded) -> Result<Option<Prepared>> {
+    let Selection::Named(wanted) = Selection::parse(&args.net)? else {
+        return Ok(None);
+    };
+    let mut notes = Vec::new();
+    let networks = net::conf::load(
+        &config_dir(args.local_config.as_deref()),
+        &wanted,
+        &mut |note| {
+            notes.push(note);
+        },
+    );
+    for note in &notes {
+        crate::say::err(format_args!("networking: {note}"));
+    }
+    let mappings = expose::mappings(loaded)?;
+    Ok(Some(Prepared {
+        networks: networks.map_err(failed)?,
+        reserved: ports::reserve(&mappings).map_err(failed)?,
+        firewall: Firewall::open().map_err(failed)?,
+        mappings,
+    }))
+}
+
+/// All that goes wrong with a network is told this way, as rkt does.
+fn failed(fault: Fault) -> Fault {
+    fault.message("failed to setup network")
+}
+
+fn config_dir(local: Option<&str>) -> PathBuf {
+    PathBuf::from(local.unwrap_or("/etc/rkt")).join("net.d")
+}
+
+fn dirs(local: Option<&str>) -> Dirs {
+    Dirs {
+        plugins: vec![config_dir(local), PLUGINS.into()],
+        leases: LEASES.into(),
+        results: RESULTS.into(),
+    }
+}
+
+/// A pod's network that stands.
+#[derive(Debug)]
+pub struct Standing {
+    firewall: Firewall,
+    dir: OwnedFd,
+    netns: OwnedFd,
+    local_config: Option<String>,
+    id: String,
+    debug: bool,
+    pid1: i32,
+}
+
+impl Prepared {
+    /// Joins all networks and tells what PID 1 has to know. After a failure
+    /// nothing of it is left.
+    pub fn join(self, args: &RunArgs, dir: &OwnedFd, pid1: i32) -> Result<(Standing, Joined)> {
+        let netns = open_netns(&format!("/proc/{pid1}/ns/net"))?;
+        let standing = Standing {
+            firewall: self.firewall,
+            dir: rustix::io::fcntl_dupfd_cloexec(dir, 3)
+                .map_err(|err| Fault::io("open", "the pod directory", err))?,
+            netns,
+            local_config: args.local_config.clone(),
+            id: args.uuid.as_str().to_string(),
+            debug: args.debug,
+            pid1,
+        };
+        let work = Work {
+            networks: &self.networks,
+            mappings: &self.mappings,
+            args,
+        };
+        standing.join(&work)
+    }
+}
+
+/// What there is to join.
+struct Work<'a> {
+    networks: &'a [Network],
+    mappings: &'a [Mapping],
+    args: &'a RunArgs,
+}
+
+impl Standing {
+    fn join(mut self, work: &Work<'_>) -> Result<(Standing, Joined)> {
+        match self.try_join(work) {
+            Ok(joined) => Ok((self, joined)),
+            Err(fault) => {
+                // The first failure is the one to tell.
+                let debug = self.debug;
+                if let Err(left) = self.leave()
+                    && debug
+                {
+                    crate::say::err(format_args!("networking: {left}"));
+                }
+                Err(failed(fault))
+            }
+        }
+    }
+
+    fn try_join(&mut self, work: &Work<'_>) -> Result<Joined> {
+        let mut infos: Vec<NetInfo> = work.networks.iter().enumerate().map(intended).collect();
+        record(&self.dir, &infos, work.networks)?;
+        let path = self.mount_netns()?;
+        let dirs = dirs(self.local_config.as_deref());
+        let site = Site {
+            id: &self.id,
+            netns: Some(self.netns.as_fd()),
+            netns_path: &path,
+            dirs: &dirs,
+            mappings: work.mappings,
+            patience: PATIENCE,
+            notes: RefCell::default(),
+        };
+        let mut attachments = Vec::with_capacity(work.networks.len());
+        for (network, info) in work.networks.iter().zip(&mut infos) {
+            let attachment = self.attach(&site, network, &info.if_name)?;
+            complete(info, &attachment);
+            attachments.push(attachment);
+        }
+        let target = target(work.networks, &attachments);
+        self.install(&rules(work, &attachments, target))?;
+        write_infos(&self.dir, &infos)?;
+        Ok(Joined {
+            resolv_conf: resolv_conf(work, &attachments),
+            metadata_url: work.args.mds_token.as_ref().and_then(|token| {
+                let gateway = gateway(&attachments[target?])?;
+                Some(metadata_url(&gateway, token))
+            }),
+            // Whatever the kernel does not lead elsewhere reaches these sockets.
+            targets: match work.mappings.is_empty() {
+                true => Vec::new(),
+                false => target.map_or_else(Vec::new, |target| addresses(&attachments[target])),
+            },
+            leases: attachments
+                .iter()
+                .flat_map(|attachment| attachment.added.leases.iter().cloned())
+                .collect(),
+        })
+    }
+
+    fn attach(&self, site: &Site<'_>, network: &Network, if_name: &str) -> Result<Attachment> {
+        let attempt = || {
+            let attachment = attach::add(site, network, if_name);
+            tell(self.debug, site);
+            attachment
+        };
+        match attempt() {
+            // No address is left: some may be of pods that are over.
+            Err(fault) if fault.kind == Kind::Conflict => {
+                match reclaim(&network.name, self.local_config.as_deref(), self.debug) {
+                    true => attempt(),
+                    false => Err(fault),
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Where CNI programs and `ip netns` find it. A host without a place for it
+    /// has pods all the same: the built-in plugins need no path.
+    fn mount_netns(&self) -> Result<String> {
+        // Its name is the pod's, so that it is found even if this is not written.
+        match netns::mount(self.netns.as_fd(), &self.id) {
+            Ok(path) => {
+                load::write(&self.dir, layout::NETNS, path.as_bytes())?;
+                Ok(path)
+            }
+            Err(fault) => {
+                if self.debug {
+                    crate::say::err(format_args!(
+                        "networking: no file for the network namespace: {fault}"
+                    ));
+                }
+                Ok(format!("/proc/{}/ns/net", self.pid1))
+            }
+        }
+    }
+
+    fn install(&mut self, rules: &Rules) -> Result<()> {
+        let debug = self.debug;
+        let way = self.firewall.install(&self.id, rules, &mut |note| {
+            if debug {
+                crate::say::err(format_args!("networking: {note}"));
+            }
+        });
+        way.map(drop)
+    }
+
+    /// Undoes all of it that outlives the pod's processes.
+    pub fn leave(mut self) -> Result<()> {
+        let rules = self.firewall.remove(&self.id);
+        self.firewall.close();
+        let rest = leave(
+            &self.dir,
+            Some(self.netns.as_fd()),
+            &self.id,
+            self.local_config.as_deref(),
+            self.debug,
+        );
+        rules.and(rest)
+    }
+}
+
+fn tell(debug: bool, site: &Site<'_>) {
+    for note in site.notes.take() {
+        if debug {
+            crate::say::err(format_args!("networking: {note}"));
+        }
+    }
+}
+
+/// As an entry of `net-info.json` before there is an address.
+fn intended((index, network): (usize, &Network)) -> NetInfo {
+    NetInfo {
+        name: network.name.clone(),
+        conf: format!("{}/{}", layout::NET, network.file),
+        if_name: format!("eth{index}"),
+        args: network.args.clone(),
+        ..NetInfo::default()
+    }
+}
+
+fn complete(info: &mut NetInfo, attachment: &Attachment) {
+    info.plugin = attachment.plugin_path.clone();
+    let outcome = &attachment.added.outcome;
+    if let Some(ip) = outcome.first_v4() {
+        info.ip = ip.address.ip.to_string();
+        info.mask = ip.address.mask().to_string();
+    }
+    if let Some(ip) = outcome.first_v6() {
+        info.ip6 = ip.address.ip.to_string();
+        info.mask6 = ip.address.mask().to_string();
+    }
+}
+
+fn record(dir: &OwnedFd, infos: &[NetInfo], networks: &[Network]) -> Result<()> {
+    write_infos(dir, infos)?;
+    match rustix::fs::mkdirat(dir, layout::NET, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(err) => return Err(Fault::io("mkdir", layout::NET, err)),
+    }
+    for network in networks {
+        load::write(
+            dir,
+            &format!("{}/{}", layout::NET, network.file),
+            &network.text,
+        )?;
+    }
+    Ok(())
+}
+
+fn write_infos(dir: &OwnedFd, infos: &[NetInfo]) -> Result<()> {
+    load::write(
+        dir,
+        layout::NET_INFO,
+        pod::netinfo::to_text(infos).as_bytes(),
+    )
+}
+
+/// Ports lead to the first network that is masqueraded, else to the last one.
+fn target(networks: &[Network], attachments: &[Attachment]) -> Option<usize> {
+    let masqueraded = |network: &Network| {
+        let first = network.plugins.first();
+        first.is_some_and(|plugin| plugin.object["ipMasq"].as_bool() == Some(true))
+    };
+    let last = attachments.len().checked_sub(1);
+    networks.iter().position(masqueraded).or(last)
+}
+
+/// The first address of each family.
+fn addresses(attachment: &Attachment) -> Vec<std::net::IpAddr> {
+    let outcome = &attachment.added.outcome;
+    [outcome.first_v4(), outcome.first_v6()]
+        .into_iter()
+        .flatten()
+        .map(|ip| ip.address.ip)
+        .collect()
+}
+
+/// The pod's rules. A port of the host that is of a family which the pod has no
+/// address of gets none: only a process can join the two.
+fn rules(work: &Work<'_>, attachments: &[Attachment], target: Option<usize>) -> Rules {
+    let mappings = work.mappings;
+    let mut rules = Rules {
+        masquerade: attachments
+            .iter()
+            .flat_map(|attachment| attachment.added.masquerade.iter().copied())
+            .collect(),
+        ..Rules::default()
+    };
+    let Some(target) =
+        target.filter(|target| !mappings.is_empty() && !attachments[*target].ports_mapped)
+    else {
+        return rules;
+    };
+    let (network, attachment) = (&work.networks[target], &attachments[target]);
+    rules.targets = addresses(attachment);
+    // A bridge is not the pod's alone: it must not let loopback packets cross
+    // when this pod is gone, or by what others put there.
+    if network.plugins[0].kind == "ptp" {
+        rules.guarded = attachment.added.host_end.iter().cloned().collect();
+    }
+    for mapping in mappings {
+        let host_ip = mapping.host_ip.filter(|ip| !ip.is_unspecified());
+        for to in &rules.targets {
+            if host_ip.is_some_and(|ip| ip.is_ipv4() != to.is_ipv4()) {
+                continue;
+            }
+            rules.forwards.push(Forward {
+                protocol: mapping.protocol,
+                host_ip,
+                host_port: mapping.host_port,
+                to: *to,
+                to_port: mapping.pod_port,
+            });
+        }
+    }
+    rules
+}
+
+/// The host's end of the network, which the pod's packets go to.
+fn gateway(attachment: &Attachment) -> Option<std::net::IpAddr> {
+    attachment.added.outcome.first_v4()?.gateway
+}
+
+pub fn metadata_url(host: &impl std::fmt::Display, token: &str) -> String {
+    format!("http://{host}:{METADATA_PORT}/{token}")
+}
+
+/// What the first network with anything to say about DNS says.
+fn resolv_conf(work: &Work<'_>, attachments: &[Attachment]) -> Option<String> {
+    if work.args.resolv_conf != DnsMode::Default {
+        return None;
+    }
+    let mut found: Option<String> = None;
+    for (network, attachment) in work.networks.iter().zip(attachments) {
+        let outcome: &Outcome = &attachment.added.outcome;
+        if outcome.dns.is_empty() {
+            continue;
+        }
+        if found.is_some() {
+            crate::say::err(format_args!(
+                "networking: Warning: network {} plugin specified DNS configuration, but DNS already supplied",
+                network.name
+            ));
+            continue;
+        }
+        found = Some(expose::resolv_conf(&network.name, &outcome.dns));
+    }
+    found
+}
+
+fn open_netns(path: &str) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|err| Fault::io("open", "the pod's network namespace", err))
+}
+
+/// Leaves all networks that the pod's records name, in reverse order, and
+/// removes the namespace's file. Goes on after a failure and returns the first.
+fn leave(
+    dir: &OwnedFd,
+    netns: Option<BorrowedFd<'_>>,
+    id: &str,
+    local_config: Option<&str>,
+    debug: bool,
+) -> Result<()> {
+    let path = netns::path(id);
+    let dirs = dirs(local_config);
+    let site = Site {
+        id,
+        netns,
+        netns_path: if netns.is_some() { &path } else { "" },
+        dirs: &dirs,
+        mappings: &[],
+        patience: PATIENCE,
+        notes: RefCell::default(),
+    };
+    let mut first = Ok(());
+    let infos = load::read_if_there(dir.as_fd(), layout::NET_INFO)
+        .and_then(|bytes| bytes.map_or(Ok(Vec::new()), |bytes| pod::netinfo::parse(&bytes)));
+    match infos {
+        Ok(infos) => {
+            for info in infos.iter().rev() {
+                let done = leave_one(dir, &site, info);
+                tell(debug, &site);
+                first = first.and(done);
+            }
+        }
+        Err(fault) => first = Err(fault),
+    }
+    first.and(netns::unmount(id))
+}
+
+/// The copy of the configuration says how, and goes when it is done.
+fn leave_one(dir: &OwnedFd, site: &Site<'_>, info: &NetInfo) -> Result<()> {
+    // Its own records, but a name from them must not lead elsewhere.
+    let file = info
+        .conf
+        .strip_prefix("net/")
+        .filter(|file| !file.contains('/') && *file != "..");
+    let Some(file) = file else {
+        return Err(Fault::corrupt(format!(
+            "net-info.json: bad netConf {:?}",
+            info.conf
+        )));
+    };
+    let Some(text) = load::read_if_there(dir.as_fd(), &info.conf)? else {
+        return Ok(());
+    };
+    let mut network = net::conf::parse(file, &info.conf, &text)?;
+    network.args = info.args.clone();
+    attach::del(site, &network, &info.if_name)
+        .map_err(|fault| fault.message(format!("error deleting {:?}", info.name)))?;
+    match rustix::fs::unlinkat(dir, info.conf.as_str(), AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(err) => Err(Fault::io("remove", &info.conf, err)),
+    }
+}
+
+/// For gc: undoes what a pod that was killed has left.
+pub fn tear_down(dir: &OwnedFd, id: &str, local_config: Option<&str>, debug: bool) -> Result<()> {
+    if load::read_if_there(dir.as_fd(), layout::NET_INFO)?.is_none() {
+        return Ok(());
+    }
+    let netns = open_netns(&netns::path(id)).ok();
+    let rules = firewall::remove(id);
+    let rest = leave(
+        dir,
+        netns.as_ref().map(AsFd::as_fd),
+        id,
+        local_config,
+        debug,
+    );
+    rules
+        .map_err(|fault| fault.message("error removing forwarded ports"))
+        .and(rest)
+}
