@@ -88,7 +88,7 @@ else
 endif
 
 BLACKBOX := --test blackbox --test samples --test floors --test store_faults --test fuzz_replay
-ROOT := --test root --test images --test kill_walk --test old_data
+ROOT := --test root --test images --test kill_walk --test old_data --test network --test metadata
 
 blackbox:
 ifeq ($(NEXTEST),yes)
@@ -112,9 +112,15 @@ check: all
 root-suite:
 	@tests/images/build $(OUT)/images >/dev/null || true
 ifeq ($(NEXTEST),yes)
-	$(ENV) $(CARGO) nextest run -p rkt-tests $(ROOT) --no-fail-fast --test-threads 1
+	@rc=0; \
+	$(ENV) $(CARGO) nextest run -p rkt-net --test '*' --no-fail-fast --test-threads 1 || rc=1; \
+	$(ENV) $(CARGO) nextest run -p rkt-tests $(ROOT) --no-fail-fast --test-threads 1 || rc=1; \
+	exit $$rc
 else
-	$(ENV) $(CARGO) test -p rkt-tests $(ROOT) --no-fail-fast -- --test-threads=1
+	@rc=0; \
+	$(ENV) $(CARGO) test -p rkt-net --test '*' --no-fail-fast -- --test-threads=1 || rc=1; \
+	$(ENV) $(CARGO) test -p rkt-tests $(ROOT) --no-fail-fast -- --test-threads=1 || rc=1; \
+	exit $$rc
 endif
 
 root-test: all

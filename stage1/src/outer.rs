@@ -5,6 +5,8 @@
 //! from their logs, so that a terminal that does not read never blocks an app.
 
 mod expose;
+mod follow;
+pub mod leave;
 pub mod network;
 mod reclaim;
 pub mod screen;
@@ -17,10 +19,9 @@ use cgroup::{Access, Device, DeviceKind, Devices, Facts, PodCgroup, Request};
 use model::{Fault, fault::Result};
 use pod::entry::{IpcMode, RunArgs};
 use pod::{Status, layout};
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, Mode, OFlags};
 use sys::clone::{Forked, Namespaces, fork_into};
-use sys::process::{self, Ended};
+use sys::process;
 use sys::signal::{self, Signals};
 use sys::{creds, ns};
 
@@ -30,21 +31,10 @@ use crate::pid1::network::{Held, Joined};
 use crate::pid1::{Channel, Growth, Listener, Message, Supervisor, Supplies};
 use crate::plan::{self, Plan, PodSpec, Source, Unconfined};
 use crate::runtime;
+use follow::Outer;
 use net::Selection;
 use network::{Prepared, Standing};
-use screen::Screen;
-use sink::Carrier;
 use tail::Tail;
-
-const NOW: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 0,
-};
-
-/// What the exit status is when PID 1 was killed: 128 + SIGKILL.
-const PID1_KILLED: i32 = 137;
-/// What rkt's users know for a pod killed from its terminal.
-const KILLED_FROM_TERMINAL: i32 = 1;
 
 /// Runs the pod in the current directory, whose lock the caller holds; the exit
 /// status of `rkt run`.
@@ -75,7 +65,12 @@ pub fn run(args: &RunArgs) -> Result<i32> {
         plan.forbid_device_nodes();
     }
     let (status, standing) = match start(args, plan, loaded, &cgroups, prepared) {
-        Ok((outer, standing)) => (outer.follow(signals), standing),
+        Ok((outer, standing)) => {
+            let pid1 = outer.pid1;
+            // Nobody would follow the pod any more: it must not outlive its rules.
+            let status = outer.follow(signals).inspect_err(|_| abandon(pid1));
+            (status, standing)
+        }
         Err(fault) => (Err(fault), None),
     };
     if args.detach && matches!(status, Ok(0)) {
@@ -174,20 +169,6 @@ fn allow_node(devices: &mut Devices, path: &str) {
         minor: Some(minor),
         access: Access::ALL,
     });
-}
-
-/// The outer process' side of a started pod.
-struct Outer {
-    pid1: i32,
-    channel: Channel,
-    tail: Option<Tail>,
-    carriers: Vec<Carrier>,
-    detach: bool,
-    uuid: String,
-    /// The user asked for the pod's end, so many times.
-    asked: u32,
-    ready: bool,
-    listening: bool,
 }
 
 /// Forks; what only PID 1 needs is gone from this process afterwards.
@@ -299,19 +280,25 @@ fn join(
     channel: &Channel,
 ) -> Result<Standing> {
     let (standing, joined) = prepared.join(args, &loaded.dir, pid1)?;
+    if let Err(fault) = tell(args, loaded, &joined, channel) {
+        // The first failure is the one to tell.
+        drop(standing.leave());
+        return Err(fault);
+    }
+    Ok(standing)
+}
+
+fn tell(args: &RunArgs, loaded: &Loaded, joined: &Joined, channel: &Channel) -> Result<()> {
     if let Some(url) = &joined.metadata_url {
         tell_later(args, loaded, url)?;
     }
-    // A PID 1 that is gone has said why, and that is read next.
-    if let Err(err) = channel.tell_network(&joined.to_text())
-        && err.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error())
-    {
-        drop(standing.leave());
-        return Err(Fault::invalid(
-            "failed to setup network: the networks' DNS configuration is too long",
-        ));
+    match channel.tell_network(&joined.to_text()) {
+        Err(err) if err.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error()) => Err(
+            Fault::invalid("failed to setup network: the networks' DNS configuration is too long"),
+        ),
+        // A PID 1 that is gone has said why, and that is read next.
+        _ => Ok(()),
     }
-    Ok(standing)
 }
 
 /// What `enter` has to know as well.
@@ -323,7 +310,7 @@ fn tell_later(args: &RunArgs, loaded: &Loaded, metadata_url: &str) -> Result<()>
     )
 }
 
-/// A PID 1 that waits for a network that will not come.
+/// Ends a pod that cannot go on: its network will not come, or nobody follows it.
 fn abandon(pid: i32) {
     let _ = signal::send(pid, signal::KILL);
     let _ = process::wait(pid);
@@ -391,203 +378,11 @@ fn settle_in(
     }
     // Not dumpable, and without what building sandboxes does not need.
     let held = sys::caps::permitted().map_err(io("capabilities"))?;
-    sys::caps::set(held & plan::caps::CapSet::SUPERVISOR.bits()).map_err(io("capabilities"))?;
+    let network = supplies.network.as_ref();
+    let wanted =
+        plan::caps::CapSet::SUPERVISOR.bits() | network.map_or(0, |network| network.capabilities());
+    sys::caps::set(held & wanted).map_err(io("capabilities"))?;
     Ok(metadata_url)
-}
-
-impl Outer {
-    /// Stays until the pod is over, or (detached) up.
-    fn follow(mut self, signals: Signals) -> Result<i32> {
-        let mut screen: Option<Screen> = None;
-        let mut buffer = [0; crate::pid1::MAX_MESSAGE];
-        loop {
-            let (mut on_channel, mut on_signals) = (false, false);
-            {
-                let mut fds = vec![PollFd::new(&signals, PollFlags::IN)];
-                // After its end only SIGCHLD is news.
-                if self.listening {
-                    fds.push(PollFd::new(&self.channel, PollFlags::IN));
-                }
-                if let Some(screen) = &screen {
-                    screen.poll_fds(&mut fds);
-                }
-                for carrier in &self.carriers {
-                    carrier.poll_fds(&mut fds);
-                }
-                let mut timeout = None;
-                if let Some(tail) = &self.tail {
-                    match tail.waits_for() {
-                        Some(stdout) => fds.push(PollFd::new(stdout, PollFlags::OUT)),
-                        None if tail.is_behind() => timeout = Some(&NOW),
-                        None => {}
-                    }
-                }
-                if rustix::event::poll(&mut fds, timeout).is_ok() {
-                    on_signals = !fds[0].revents().is_empty();
-                    on_channel = self.listening && !fds[1].revents().is_empty();
-                }
-            }
-            if on_channel {
-                loop {
-                    match self.channel.receive(&mut buffer) {
-                        Ok(Some((Message::Terminal, Some(master)))) => {
-                            screen = Some(Screen::take(master)?)
-                        }
-                        Ok(Some((message, _))) => self.hear(&message),
-                        Ok(None) => {
-                            self.listening = false;
-                            break;
-                        }
-                        Err(_) => break,
-                    }
-                }
-                if self.detach && self.ready {
-                    crate::say::out(format_args!("{}", self.uuid));
-                    return Ok(0);
-                }
-            }
-            if let Some(tail) = self.tail.as_mut().filter(|tail| tail.is_behind()) {
-                tail.write();
-                tail.read();
-            }
-            for carrier in &mut self.carriers {
-                carrier.carry();
-            }
-            if let Some(screen) = &mut screen
-                && screen.relay() == screen::Wish::Kill
-            {
-                self.kill();
-                screen.restore();
-                crate::say::err(format_args!(
-                    "Container rkt-{} terminated by signal KILL.",
-                    self.uuid
-                ));
-                process::wait(self.pid1).map_err(|err| Fault::io("wait for", "the pod", err))?;
-                return Ok(KILLED_FROM_TERMINAL);
-            }
-            if on_signals {
-                while let Some(received) = signals.next() {
-                    match received.signal {
-                        signal::CHLD => {
-                            if let Some(ended) = self.reap() {
-                                if let Some(screen) = &mut screen {
-                                    screen.drain();
-                                }
-                                return Ok(self.end(ended, &signals));
-                            }
-                        }
-                        signal::WINCH => {
-                            if let Some(screen) = &screen {
-                                screen.resize();
-                            }
-                        }
-                        _ => self.ask_to_stop(),
-                    }
-                }
-            }
-        }
-    }
-
-    fn hear(&mut self, message: &Message<'_>) {
-        match message {
-            Message::Output => self.show(),
-            Message::Ready => self.ready = true,
-            // Text of the image's making is shown, not obeyed by the terminal.
-            Message::Broken(text) | Message::Complaint(text) => {
-                crate::say::err(format_args!("stage1: {}", printable(text)));
-            }
-            // On stdout, as rkt 1.30 has it, unless that is for the UUID.
-            Message::Diagnostic(text) if self.detach => {
-                crate::say::err(format_args!("{}", printable(text)))
-            }
-            Message::Diagnostic(text) => crate::say::out(format_args!("{}", printable(text))),
-            Message::Started(app, pid) => {
-                if let Some(tail) = &mut self.tail {
-                    tail.started(*app, *pid);
-                }
-            }
-            Message::Terminal => {}
-        }
-    }
-
-    fn show(&mut self) {
-        if let Some(tail) = &mut self.tail {
-            tail.read();
-            tail.write();
-        }
-    }
-
-    /// The last lines of a pod that is over, as long as somebody wants them.
-    fn show_rest(&mut self, signals: &Signals) {
-        self.show();
-        while let Some(tail) = self.tail.as_mut().filter(|tail| tail.is_behind()) {
-            if let Some(stdout) = tail.waits_for() {
-                let mut fds = [
-                    PollFd::new(signals, PollFlags::IN),
-                    PollFd::new(stdout, PollFlags::OUT),
-                ];
-                let _ = rustix::event::poll(&mut fds, None);
-                while let Some(received) = signals.next() {
-                    if ![signal::CHLD, signal::WINCH].contains(&received.signal) {
-                        return;
-                    }
-                }
-            }
-            tail.write();
-            tail.read();
-        }
-    }
-
-    fn reap(&mut self) -> Option<Ended> {
-        while let Some((pid, ended)) = process::reap_any() {
-            if pid == self.pid1 {
-                return Some(ended);
-            }
-        }
-        None
-    }
-
-    fn end(&mut self, ended: Ended, signals: &Signals) -> i32 {
-        let mut buffer = [0; crate::pid1::MAX_MESSAGE];
-        while let Ok(Some((message, _))) = self.channel.receive(&mut buffer) {
-            self.hear(&message);
-        }
-        self.show_rest(signals);
-        for carrier in &mut self.carriers {
-            carrier.finish();
-        }
-        match ended {
-            Ended::Exited(status) => status,
-            Ended::Signalled(_) => PID1_KILLED,
-        }
-    }
-
-    /// The first time in order, the second time at once.
-    fn ask_to_stop(&mut self) {
-        self.asked += 1;
-        if self.asked == 1 {
-            // Not by a signal: the pod's processes could drown it in theirs.
-            self.channel.ask_to_stop();
-        } else {
-            self.kill();
-        }
-    }
-
-    fn kill(&self) {
-        let _ = signal::send(self.pid1, signal::KILL);
-    }
-}
-
-fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
 }
 
 fn open_logs(loaded: &Loaded) -> Result<OwnedFd> {

@@ -1,5 +1,5 @@
-//! What a pod must leave as it found it: mounts, cgroups, network namespaces, processes, and files outside the data
-//! directory.
+//! What a pod must leave as it found it: mounts, cgroups, network namespaces, leases of addresses, nf_tables tables,
+//! links, processes, and files outside the data directory.
 //!
 //! `Traces::now` is taken before and after; `assert_nothing_left` prints the difference. The comparison is by set,
 //! with everything that changes by itself (other people's cgroups, zombies, kernel threads) left out.
@@ -14,11 +14,26 @@ const WATCHED: &[&str] = &[
     "/run", "/var/run", "/var/lib", "/etc", "/tmp", "/dev", "/dev/shm",
 ];
 
+/// What networks share and nobody takes away: the directory of namespace files, which is a mount of itself, CNI's own
+/// directory (its leases are compared), and the lock of Debian's iptables.
+const SHARED: &[&str] = &[
+    "/run/netns",
+    "/var/run/netns",
+    "/run/cni",
+    "/var/run/cni",
+    "/var/lib/cni",
+    "/run/xtables.lock",
+    "/var/run/xtables.lock",
+];
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traces {
     pub mounts: BTreeSet<String>,
     pub cgroups: BTreeSet<String>,
     pub netns: BTreeSet<String>,
+    pub leases: BTreeSet<String>,
+    pub tables: BTreeSet<String>,
+    pub links: BTreeSet<String>,
     pub processes: BTreeSet<String>,
     pub files: BTreeSet<String>,
 }
@@ -30,12 +45,16 @@ impl Traces {
             mounts: mounts()
                 .into_iter()
                 .map(|m| m.display().to_string())
+                .filter(|m| !SHARED.contains(&m.as_str()))
                 .collect(),
             cgroups: cgroups(),
             netns: children(Path::new("/run/netns"))
                 .into_iter()
                 .map(|p| p.display().to_string())
                 .collect(),
+            leases: leases(),
+            tables: tables(),
+            links: links(),
             processes: processes(),
             files: files(own),
         }
@@ -47,6 +66,9 @@ impl Traces {
             ("mount", &self.mounts, &before.mounts),
             ("cgroup", &self.cgroups, &before.cgroups),
             ("netns", &self.netns, &before.netns),
+            ("lease", &self.leases, &before.leases),
+            ("table", &self.tables, &before.tables),
+            ("link", &self.links, &before.links),
             ("process", &self.processes, &before.processes),
             ("file", &self.files, &before.files),
         ] {
@@ -187,11 +209,69 @@ fn processes() -> BTreeSet<String> {
     found
 }
 
+/// Addresses that are taken, and what CNI programs answered: a file each.
+pub fn leases() -> BTreeSet<String> {
+    let networks = children(Path::new("/var/lib/cni/networks"));
+    let addresses = networks.iter().flat_map(|network| children(network));
+    addresses
+        .chain(children(Path::new("/var/lib/cni/results")))
+        .filter(|p| {
+            let name = p.file_name().unwrap_or_default().to_string_lossy();
+            name != "lock" && !name.starts_with("last_reserved_ip.")
+        })
+        .map(|p| p.display().to_string())
+        .collect()
+}
+
+/// `ip rkt-…`: the nf_tables tables of this network namespace. Only a test's own is looked at: the machine's may change
+/// at any time.
+pub fn tables() -> BTreeSet<String> {
+    let listed = if crate::isolated::inside() {
+        said("nft", &["list", "tables"])
+    } else {
+        String::new()
+    };
+    listed
+        .lines()
+        .filter_map(|l| l.strip_prefix("table "))
+        // What Debian's iptables keeps its own rules in, and never removes.
+        .filter(|table| !table.ends_with(" nat") && !table.ends_with(" filter"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Links of this network namespace. Bridges that a network made stay, as they do with CNI.
+fn links() -> BTreeSet<String> {
+    if !crate::isolated::inside() {
+        return BTreeSet::new();
+    }
+    let listed = said("ip", &["-j", "-d", "link", "show"]);
+    let all: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap_or_default();
+    all.iter()
+        .filter(|link| link["linkinfo"]["info_kind"] != "bridge")
+        .filter_map(|link| link["ifname"].as_str())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What a program of the host says; nothing where it is not installed.
+fn said(program: &str, args: &[&str]) -> String {
+    let Some(path) = crate::isolated::find(program) else {
+        return String::new();
+    };
+    let output = std::process::Command::new(path).args(args).output();
+    output.map_or_else(
+        |_| String::new(),
+        |o| String::from_utf8_lossy(&o.stdout).into_owned(),
+    )
+}
+
 fn files(own: &Path) -> BTreeSet<String> {
     WATCHED
         .iter()
         .flat_map(|dir| children(Path::new(dir)))
         .filter(|p| !own.starts_with(p) && !p.starts_with(own))
+        .filter(|p| !SHARED.iter().any(|s| p == Path::new(s)))
         // Other tests' scratch directories, what these write beside them (`.NAME.<random>`), and the machine's own
         // comings and goings.
         .filter(|p| {

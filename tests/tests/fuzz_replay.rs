@@ -72,4 +72,5 @@ macro_rules! replays {
     };
 }
 
-replays!(layer aci index image_manifest pod_manifest registry_json challenge image_string page signature);
+replays!(layer aci index image_manifest pod_manifest registry_json challenge image_string page signature
+    network cni_result dhcp netlink xtables);

@@ -15,6 +15,8 @@ pub enum Kind {
     NotFound,
     /// It exists already, or is in use.
     Conflict,
+    /// There is none left to be given.
+    Exhausted,
     /// Input from outside is malformed or hostile.
     Invalid,
     /// Policy or permission says no.

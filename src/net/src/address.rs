@@ -143,6 +143,14 @@ pub fn from_bits(bits: u128, v4: bool) -> IpAddr {
     }
 }
 
+/// Four or sixteen bytes, in the order of the network.
+pub(crate) fn octets(ip: IpAddr) -> Vec<u8> {
+    match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]

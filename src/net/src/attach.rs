@@ -10,10 +10,21 @@ mod tests;
 use crate::cni::{self, Told, cache};
 use crate::{Masquerade, Network, Outcome, Plugin, builtin, conf, ports::Mapping};
 use model::text::quote;
-use model::{Context, Fault, Value, fault::Result};
+use model::{Context, Fault, Kind, Value, fault::Result};
+use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// How often whoever waits looks for what interrupts.
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
+
+/// Whether a signal that ends the pod waits: the caller holds it back meanwhile
+/// and takes it up afterwards. What undoes something goes on all the same.
+pub(crate) fn interrupted() -> bool {
+    use sys::signal::{HUP, INT, QUIT, TERM, is_pending};
+    is_pending(&[TERM, INT, HUP, QUIT])
+}
 
 /// Where the host keeps what networks need.
 #[derive(Clone, Debug)]
@@ -112,7 +123,22 @@ struct Record<'a> {
 
 /// Joins the network. After a failure everything is undone.
 pub fn add(site: &Site<'_>, network: &Network, if_name: &str) -> Result<Attachment> {
-    join(site, network, if_name).link(|| format!("error adding network {}", quote(&network.name)))
+    join(site, network, if_name)
+        .map_err(|fault| about(network, fault))
+        .link(|| format!("error adding network {}", quote(&network.name)))
+}
+
+/// Names the configuration, where the failure does not.
+fn about(network: &Network, mut fault: Fault) -> Fault {
+    let origin = &network.origin;
+    if !fault.cause.contains(origin.as_str()) {
+        let hint = fault
+            .hint
+            .take()
+            .map_or_else(String::new, |hint| format!("{hint}; "));
+        fault.hint = Some(format!("{hint}the network is configured in {origin}"));
+    }
+    fault
 }
 
 fn join(site: &Site<'_>, network: &Network, if_name: &str) -> Result<Attachment> {
@@ -283,10 +309,24 @@ fn leave(site: &Site<'_>, network: &Network, if_name: &str, record: &Record<'_>)
     first.and_then(|()| cache::remove(site, network, if_name))
 }
 
+const NOEXEC: i32 = Errno::NOEXEC.raw_os_error();
+const ACCES: i32 = Errno::ACCESS.raw_os_error();
+const NOENT: i32 = Errno::NOENT.raw_os_error();
+
 fn undo(call: &Call<'_>, record: &Record<'_>) -> Result<()> {
     let kind = call.plugin.kind.as_str();
-    let Way::Program(path) = Way::of(call.site, kind)? else {
-        return builtin::del(call);
+    let path = match Way::of(call.site, kind) {
+        Ok(Way::Program(path)) => path,
+        Ok(Way::BuiltIn) => {
+            return match builtin::del(call) {
+                // It was not joined with a configuration that cannot be read.
+                Err(fault) if fault.kind == Kind::Invalid => nothing_to_undo(call, &fault),
+                other => other,
+            };
+        }
+        // What is recorded is recorded before a first program runs.
+        Err(fault) if !record.sure => return nothing_to_undo(call, &fault),
+        Err(fault) => return Err(fault),
     };
     let result = record.given.result.as_ref();
     let told = Told {
@@ -294,11 +334,23 @@ fn undo(call: &Call<'_>, record: &Record<'_>) -> Result<()> {
         capabilities: record.capabilities,
     };
     let done = cni::del(call, &path, &told);
+    // One that cannot even be started has never given a result.
+    let done = match done {
+        Err(fault) if result.is_none() && matches!(fault.errno(), Some(NOEXEC | ACCES | NOENT)) => {
+            nothing_to_undo(call, &fault)
+        }
+        other => other,
+    };
     // The program may have come after a built-in plugin joined.
     if !record.sure && builtin::has(kind) {
         return done.and(builtin::del(call));
     }
     done
+}
+
+fn nothing_to_undo(call: &Call<'_>, fault: &Fault) -> Result<()> {
+    call.site.note(format!("nothing to undo: {fault}"));
+    Ok(())
 }
 
 /// Who does what; a plugin that nobody can do is found before anything is done.

@@ -10,7 +10,7 @@ use model::{Fault, fault::Result};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 const DIR: &str = "/var/run/netns";
 
@@ -50,6 +50,17 @@ pub fn unmount(id: &str) -> Result<()> {
     }
 }
 
+/// The namespace that is mounted for this ID. None also when only the file is
+/// there, after a reboot or where a kill came between: programs take a path
+/// that leads to no namespace for a failure, not for one that is gone.
+pub fn open(id: &str) -> Option<OwnedFd> {
+    const NSFS: u64 = 0x6e73_6673;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path(id), flags, Mode::empty()).ok()?;
+    let kind = rustix::fs::fstatfs(&fd).ok()?.f_type;
+    (kind as u64 == NSFS).then_some(fd)
+}
+
 fn share_dir() -> Result<()> {
     let fail = |err: Errno| Fault::io("share", DIR, err);
     let share = || {
@@ -78,10 +89,22 @@ fn share_dir() -> Result<()> {
         Mode::empty(),
     )
     .map_err(fail)?;
-    rustix::fs::flock(&dir, rustix::fs::FlockOperation::LockExclusive).map_err(fail)?;
+    wait_for(&dir);
     if share().is_err() {
         rustix::mount::mount_bind_recursive(DIR, DIR).map_err(fail)?;
         share().map_err(fail)?;
     }
     Ok(())
+}
+
+/// Anybody can lock what anybody can open, so the wait is short; two mounts on
+/// top of each other would do no harm either.
+fn wait_for(dir: impl AsFd) {
+    for _ in 0..100 {
+        let operation = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        if rustix::fs::flock(&dir, operation) != Err(Errno::WOULDBLOCK) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }

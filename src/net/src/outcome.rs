@@ -3,7 +3,7 @@
 //! Read from and written as the JSON of any version of the specification;
 //! kept with the pod, so that taking down needs nothing else.
 
-mod read;
+pub(crate) mod read;
 #[cfg(test)]
 mod tests;
 mod version;

@@ -3,7 +3,18 @@
 
 use crate::Cidr;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// What the host keeps for itself. No rule leads packets for these to a pod: a
+/// neighbour on any of the host's links can send some, too.
+pub(crate) const LOOPBACK: Cidr = Cidr {
+    ip: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)),
+    len: 8,
+};
+pub(crate) const LOOPBACK_V6: Cidr = Cidr {
+    ip: IpAddr::V6(Ipv6Addr::LOCALHOST),
+    len: 128,
+};
 
 /// The rules of one pod; all of them are made and removed together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,12 +23,6 @@ pub struct Rules {
     pub forwards: Vec<Forward>,
     /// The pod's own addresses on the network that ports are forwarded to.
     pub targets: Vec<IpAddr>,
-    /// Host ends of the pod's networks. With forwarded ports of IPv4 they let
-    /// packets with addresses of 127.0.0.0/8 cross, so that the host reaches the
-    /// ports over loopback; what comes in there with such an address is dropped
-    /// (CVE-2020-8558). A bridge is guarded for each of its pods, with forwarded
-    /// ports or without: what another pod switched on stays on.
-    pub guarded: Vec<String>,
 }
 
 /// What leaves the network gets the host's address.
@@ -38,7 +43,7 @@ pub enum Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
     pub protocol: Protocol,
-    /// None: all of the host's addresses of `to`'s family.
+    /// None: all of the host's addresses of `to`'s family but its loopback.
     pub host_ip: Option<IpAddr>,
     pub host_port: u16,
     pub to: IpAddr,
@@ -47,7 +52,40 @@ pub struct Forward {
 
 impl Rules {
     pub fn is_empty(&self) -> bool {
-        self.masquerade.is_empty() && self.forwards.is_empty() && self.guarded.is_empty()
+        self.masquerade.is_empty() && self.forwards.is_empty()
+    }
+}
+
+impl Forward {
+    /// Whether it is left to a process.
+    pub(crate) fn is_of_loopback(&self) -> bool {
+        self.host_ip.is_some_and(|ip| ip.is_loopback())
+    }
+}
+
+impl Masquerade {
+    /// Multicast of its family.
+    pub(crate) fn multicast(&self) -> Cidr {
+        match self.address {
+            IpAddr::V4(_) => Cidr {
+                ip: Ipv4Addr::new(224, 0, 0, 0).into(),
+                len: 4,
+            },
+            IpAddr::V6(_) => Cidr {
+                ip: Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0).into(),
+                len: 8,
+            },
+        }
+    }
+}
+
+impl Protocol {
+    /// In the header of IP.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+        }
     }
 }
 

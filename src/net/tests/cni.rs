@@ -257,7 +257,10 @@ fn a_list_that_fails_is_undone() {
         assert!(fault.cause.contains("kernel"), "{fault}");
         assert_eq!(
             fault.hint.unwrap(),
-            format!("the CNI plugin is {PLUGINS}/tuning")
+            format!(
+                "the CNI plugin is {PLUGINS}/tuning; the network is configured in {}",
+                bad.origin
+            )
         );
         assert_eq!(fault.links, ["error adding network \"br\""]);
         assert!(world.leases("br").is_empty());

@@ -48,7 +48,6 @@ fn rules() -> Rules {
             },
         ],
         targets: vec![ip("10.7.0.5"), ip("fd07::5")],
-        guarded: vec!["topod".into()],
     }
 }
 
@@ -78,8 +77,6 @@ fn packets_take_their_ways() {
     let forwarded = |to: &str| (tcp(to, 8080).unwrap(), udp(to, 8053).unwrap());
     assert_eq!(lab.far.at(|| forwarded("10.9.0.1")), both("10.9.0.5"));
     assert_eq!(lab.far.at(|| forwarded("fd09::1")), both("fd09::5"));
-    assert_eq!(forwarded("127.0.0.1"), both("10.7.0.1"), "loopback");
-    assert_eq!(forwarded("127.1.2.3"), both("10.7.0.1"), "loopback");
     assert_eq!(forwarded("10.9.0.1"), both("10.9.0.1"), "own address");
     assert_eq!(forwarded("fd09::1"), both("fd09::1"), "own address");
     assert_eq!(
@@ -98,14 +95,11 @@ fn packets_take_their_ways() {
         "hairpin"
     );
     assert!(lab.far.at(|| tcp("10.9.0.1", 8081)).is_some());
-    assert_eq!(tcp("127.0.0.1", 8081), None, "not of this address");
-    let own = TcpListener::bind("[::1]:8080").unwrap();
-    let client = std::thread::spawn(|| tcp("::1", 8080));
-    let (mut stream, _) = own.accept().unwrap();
-    stream.write_all(b"own").unwrap();
-    drop(stream);
-    assert_eq!(client.join().unwrap().unwrap(), "own");
-    assert!(!firewall::forwards_v6_loopback());
+    assert_eq!(tcp("10.7.0.1", 8081), None, "not of this address");
+    for loopback in ["127.0.0.1", "127.1.2.3", "::1"] {
+        assert_eq!(tcp(loopback, 8080), None, "not of the loopback");
+        own_sockets(loopback, || forwarded(loopback));
+    }
     counters_moved();
     firewall.remove(ID).unwrap();
     assert_eq!(run("nft list tables"), "");
@@ -122,54 +116,75 @@ fn counters_moved() {
             let lines: Vec<String> = listed.lines().filter(idle).map(str::to_string).collect();
             lines
         })
-        .filter(|line| !line.contains(" drop ") && !line.contains("ct status"))
+        .filter(|line| !line.contains("ct status"))
         .collect();
     assert!(idle.is_empty(), "{idle:#?}");
 }
 
-/// What came by loopback may not be reached from the pod for that.
+/// What `ask` asks reaches the host's own sockets there: a TCP server of port
+/// 8080, a UDP server of port 8053.
+fn own_sockets(address: &str, ask: impl FnOnce() -> (String, String)) {
+    let listener = TcpListener::bind((ip(address), 8080)).unwrap();
+    let socket = UdpSocket::bind((ip(address), 8053)).unwrap();
+    socket.set_read_timeout(Some(COMES)).unwrap();
+    let server = std::thread::spawn(move || {
+        listener.accept().unwrap().0.write_all(b"own").unwrap();
+        let (_, peer) = socket.recv_from(&mut [0; 16]).unwrap();
+        socket.send_to(b"own", peer).unwrap();
+    });
+    assert_eq!(ask(), ("own".to_string(), "own".to_string()), "{address}");
+    server.join().unwrap();
+}
+
+/// A port of the host's loopback is nobody else's, not even a neighbour's that
+/// sends frames with that address.
 #[test]
-fn the_hosts_loopback_is_guarded() {
-    if !inside("the_hosts_loopback_is_guarded") {
+fn frames_for_the_hosts_loopback_do_not_reach_the_pod() {
+    if !inside("frames_for_the_hosts_loopback_do_not_reach_the_pod") {
         return;
     }
     let lab = lab();
-    let secret = UdpSocket::bind("127.0.0.1:9999").unwrap();
-    // The pod has no loopback of its own: such addresses are routed to the host.
-    lab.pod
-        .run("sysctl -qw net.ipv4.conf.eth0.route_localnet=1");
-    lab.pod
-        .run("ip route add 127.0.0.0/8 via 10.7.0.1 dev eth0");
-    let knock = || {
-        let socket = lab.pod.at(|| UdpSocket::bind("10.7.0.5:0").unwrap());
-        socket.send_to(b"knock", "127.0.0.1:9999").unwrap();
+    serve(&lab.pod, 80, 53);
+    // They have no loopback of their own: such addresses are routed to the host.
+    for (space, host) in [(&lab.far, "10.9.0.1"), (&lab.pod, "10.7.0.1")] {
+        space.run("sysctl -qw net.ipv4.conf.eth0.route_localnet=1");
+        space.run(&format!("ip route add 127.0.0.0/8 via {host} dev eth0"));
+    }
+    let ask = || {
+        (
+            tcp("127.0.0.1", 8080).unwrap(),
+            udp("127.0.0.1", 8053).unwrap(),
+        )
     };
-    let heard = |patience| {
-        secret.set_read_timeout(Some(patience)).unwrap();
-        secret.recv_from(&mut [0; 16]).is_ok()
-    };
+    // Rules that spare nothing lead them on.
+    run("nft add table ip control");
+    run("nft add chain ip control prerouting { type nat hook prerouting priority -100 ; }");
+    for (protocol, from, to) in [("tcp", 8080, 80), ("udp", 8053, 53)] {
+        run(&format!(
+            "nft add rule ip control prerouting {protocol} dport {from} dnat to 10.7.0.5:{to}"
+        ));
+    }
+    let seen = ("10.9.0.5".to_string(), "10.9.0.5".to_string());
+    assert_eq!(lab.far.at(ask), seen);
+    run("nft delete table ip control");
     let mut firewall = Firewall::open().unwrap();
     install(&mut firewall, &rules());
-    let switch = "/proc/sys/net/ipv4/conf/topod/route_localnet";
-    assert_eq!(std::fs::read_to_string(switch).unwrap(), "1\n");
-    knock();
-    assert!(!heard(DOES_NOT));
-    let table = run(&format!("nft list table ip {TABLE}"));
-    let dropped = table
-        .lines()
-        .find(|line| line.contains("ip daddr 127.0.0.0/8"));
-    assert!(dropped.unwrap().contains("counter packets 1 "), "{table}");
-    // A pod without forwarded ports is as little trusted.
-    let guarded = Rules {
-        guarded: rules().guarded,
-        ..Rules::default()
-    };
-    install(&mut firewall, &guarded);
-    knock();
-    assert!(!heard(DOES_NOT));
-    firewall.remove(ID).unwrap();
-    knock();
-    assert!(heard(COMES), "it was the guard that dropped it");
+    for (space, link) in [(&lab.far, "tofar"), (&lab.pod, "topod")] {
+        // As the kernel is by itself nobody gets them.
+        let switch = format!("/proc/sys/net/ipv4/conf/{link}/route_localnet");
+        assert_eq!(std::fs::read_to_string(&switch).unwrap(), "0\n");
+        let secret = UdpSocket::bind("127.0.0.1:8053").unwrap();
+        secret.set_read_timeout(Some(DOES_NOT)).unwrap();
+        let client = space.at(|| udp_socket("127.0.0.1"));
+        client.set_read_timeout(Some(DOES_NOT)).unwrap();
+        client.send_to(b"?", "127.0.0.1:8053").unwrap();
+        assert!(secret.recv_from(&mut [0; 16]).is_err());
+        assert!(client.recv_from(&mut [0; 16]).is_err());
+        drop(secret);
+        // Where the administrator lets them in, it is the host that answers.
+        std::fs::write(&switch, "1").unwrap();
+        own_sockets("127.0.0.1", || space.at(ask));
+    }
 }
 
 /// On a bridge the pod would answer its neighbour directly, from an address
@@ -199,12 +214,8 @@ fn a_neighbour_on_the_bridge_reaches_a_forwarded_port() {
     neighbour.run("ip addr add fd07::6/64 dev eth0 nodad");
     neighbour.run("ip link set eth0 up");
     serve(&lab.pod, 80, 53);
-    let rules = Rules {
-        guarded: vec!["rktbr".into()],
-        ..rules()
-    };
     let mut firewall = Firewall::open().unwrap();
-    install(&mut firewall, &rules);
+    install(&mut firewall, &rules());
     let over_host = |to: &str| (tcp(to, 8080), udp(to, 8053));
     let directly = |to: &str| tcp(to, 80);
     // Where bridged packets can go through the rules as well, both are tried.
@@ -229,11 +240,6 @@ fn a_neighbour_on_the_bridge_reaches_a_forwarded_port() {
             let seen = neighbour.at(|| directly(pod));
             assert_eq!(seen.as_deref(), Some(own), "{switch}");
         }
-        assert_eq!(
-            tcp("127.0.0.1", 8080).as_deref(),
-            Some("10.7.0.1"),
-            "{switch}"
-        );
     }
 }
 
@@ -281,13 +287,7 @@ fn nft_lists_what_is_meant() {
         return;
     }
     let mut firewall = Firewall::open().unwrap();
-    install(
-        &mut firewall,
-        &Rules {
-            guarded: Vec::new(),
-            ..rules()
-        },
-    );
+    install(&mut firewall, &rules());
     expect("ip", include_str!("fixtures/firewall-ip.nft"));
     expect("ip6", include_str!("fixtures/firewall-ip6.nft"));
 }
@@ -330,7 +330,7 @@ fn a_table_goes_with_its_last_holder_and_no_sooner() {
     }
     if std::env::var(ROLE).unwrap() == "hold" {
         let mut firewall = Firewall::open().unwrap();
-        install(&mut firewall, &rules_of_lo());
+        install(&mut firewall, &rules());
         println!("\nholding");
         loop {
             std::thread::park();
@@ -362,13 +362,6 @@ fn a_table_goes_with_its_last_holder_and_no_sooner() {
     firewall::remove(ID).unwrap();
 }
 
-fn rules_of_lo() -> Rules {
-    Rules {
-        guarded: Vec::new(),
-        ..rules()
-    }
-}
-
 /// Another process' netlink socket, as if it were inherited.
 fn socket_of(pid: u32) -> Vec<std::os::fd::OwnedFd> {
     use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -397,19 +390,19 @@ fn what_nobody_owns_is_replaced_and_removed() {
     run(&format!("nft add chain ip {TABLE} ports"));
     run(&format!("nft add rule ip {TABLE} ports drop"));
     let mut firewall = Firewall::open().unwrap();
-    install(&mut firewall, &rules_of_lo());
+    install(&mut firewall, &rules());
     let table = run(&format!("nft list table ip {TABLE}"));
     assert!(
         table.contains("dnat to") && !table.contains("\t\tdrop"),
         "{table}"
     );
     // Once more: the second takes the place of the first.
-    install(&mut firewall, &rules_of_lo());
+    install(&mut firewall, &rules());
     assert_eq!(table, run(&format!("nft list table ip {TABLE}")));
     firewall.remove(ID).unwrap();
     firewall.remove(ID).unwrap();
     assert_eq!(run("nft list tables"), other);
-    install(&mut firewall, &rules_of_lo());
+    install(&mut firewall, &rules());
     firewall.close();
     if firewall::probe().owned {
         assert_eq!(run("nft list tables"), other);
@@ -426,7 +419,7 @@ fn thousands_of_ports_are_one_transaction() {
     if !inside("thousands_of_ports_are_one_transaction") {
         return;
     }
-    let mut rules = rules_of_lo();
+    let mut rules = rules();
     let first = rules.forwards[0];
     rules.forwards = (1..4000)
         .map(|host_port| Forward { host_port, ..first })
@@ -437,14 +430,25 @@ fn thousands_of_ports_are_one_transaction() {
     assert_eq!(table.matches("dnat to").count(), 3999);
 }
 
+/// A port of the loopback alone is nothing for the kernel to do.
 #[test]
-fn names_and_ids_from_outside_are_checked() {
+fn without_rules_there_is_no_table() {
+    if !inside("without_rules_there_is_no_table") {
+        return;
+    }
+    let mut rules = rules();
+    rules.masquerade.clear();
+    rules.forwards.truncate(1);
+    rules.forwards[0].host_ip = Some(ip("127.0.0.1"));
     let mut firewall = Firewall::open().unwrap();
-    let guarded = Rules {
-        guarded: vec!["../all".into()],
-        ..rules()
-    };
-    assert!(firewall.install(ID, &guarded, &mut |_| ()).is_err());
+    install(&mut firewall, &rules);
+    assert_eq!(run("nft list tables"), "");
+    firewall.remove(ID).unwrap();
+}
+
+#[test]
+fn ids_from_outside_are_checked() {
+    let mut firewall = Firewall::open().unwrap();
     assert!(firewall.install("zzz", &rules(), &mut |_| ()).is_err());
     assert!(firewall.remove("").is_err());
 }

@@ -145,32 +145,17 @@ pub(crate) fn write_all(file: impl AsFd, mut bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a replaced file must outlive a power cut, which costs milliseconds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sync {
-    Yes,
-    No,
-}
-
 /// Replaces a file so that a reader sees the old or the new content, never a
-/// part; with `Sync::Yes` also after a power cut. There is one writer at a
-/// time: it holds the lock that guards the file.
-pub(crate) fn replace(
-    dir: impl AsFd,
-    name: &str,
-    mode: u32,
-    bytes: &[u8],
-    sync: Sync,
-) -> Result<()> {
+/// part, also after a power cut. There is one writer at a time: it holds the
+/// lock that guards the file.
+pub(crate) fn replace(dir: impl AsFd, name: &str, mode: u32, bytes: &[u8]) -> Result<()> {
     let dir = dir.as_fd();
     let temp = format!("{name}.new");
     let flags =
         OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let done = fs::openat(dir, &*temp, flags, Mode::from_raw_mode(mode)).and_then(|file| {
         write_all(&file, bytes)?;
-        if sync == Sync::Yes {
-            fs::fsync(&file)?;
-        }
+        fs::fsync(&file)?;
         fs::renameat(dir, &*temp, dir, name)
     });
     if done.is_err() {

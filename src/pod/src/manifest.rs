@@ -3,7 +3,6 @@
 use model::{AcName, Fault, ImageManifest, PodManifest, fault::Result};
 use rustix::fd::AsFd;
 
-use crate::files::Sync;
 use crate::summary::{AppSummary, Summary};
 use crate::{EditLock, Pod, files, layout};
 
@@ -48,16 +47,10 @@ impl Pod {
         manifest: &[u8],
         summary: &Summary,
     ) -> Result<()> {
-        files::replace(self, layout::POD, layout::FILE_MODE, manifest, Sync::Yes)
+        files::replace(self, layout::POD, layout::FILE_MODE, manifest)
             .and_then(|()| {
                 let text = summary.to_text();
-                files::replace(
-                    self,
-                    layout::SUMMARY,
-                    layout::FILE_MODE,
-                    text.as_bytes(),
-                    Sync::Yes,
-                )
+                files::replace(self, layout::SUMMARY, layout::FILE_MODE, text.as_bytes())
             })
             .map_err(|err| self.io("replace the manifest of", err))
     }

@@ -7,7 +7,6 @@ use model::{Fault, Value, fault::Result};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
-use crate::files::Sync;
 use crate::{Pod, files, layout};
 
 const MAX: usize = 1 << 20;
@@ -120,25 +119,16 @@ pub(crate) fn read(dir: impl AsFd) -> Result<Vec<NetInfo>> {
             .and_then(|bytes| parse(&bytes).map_err(corrupt)),
         Err(err) => Err(Fault::io("open", layout::NET_INFO, err)),
     }
+    .map(|mut infos: Vec<NetInfo>| {
+        // Not joined yet: of use to gc alone.
+        infos.retain(|info| !info.plugin.is_empty() || !info.ip.is_empty());
+        infos
+    })
 }
 
 impl Pod {
     pub fn networks(&self) -> Result<Vec<NetInfo>> {
         read(self)
-    }
-
-    /// Replaced as a whole: listings read it while the pod starts, and gc
-    /// undoes what it names after a kill. It is on the way of every start and
-    /// does not wait for the disk: a power cut undoes the networks, too.
-    pub fn write_networks(&self, networks: &[NetInfo]) -> Result<()> {
-        files::replace(
-            self,
-            layout::NET_INFO,
-            0o644,
-            to_text(networks).as_bytes(),
-            Sync::No,
-        )
-        .map_err(|err| self.io("write net-info.json of", err))
     }
 }
 

@@ -12,14 +12,19 @@ use crate::metadata::client;
 use crate::{leftovers, old_pod};
 use model::Fault;
 use model::fault::Result;
-use pod::entry::{Entry, GcArgs};
+use pod::entry::{Entry, GcArgs, NETWORK_STAYS};
 use pod::{Place, Pod, layout};
 
 pub(crate) fn delete(env: &Env, pod: Pod) -> Result<()> {
     let uuid = pod.uuid().as_str().to_string();
-    if pod.state().place() == Place::ExitedGarbage
-        && let Err(fault) = tear_down(env, &pod)
-    {
+    let torn = match pod.state().place() {
+        Place::ExitedGarbage => tear_down(env, &pod),
+        _ => Ok(()),
+    };
+    if let Err(fault) = torn {
+        if fault.exit == NETWORK_STAYS as u8 {
+            return Err(fault.exit(254));
+        }
         // What it left is a leak; the directory may go all the same.
         env.note(
             "",
@@ -70,6 +75,19 @@ fn tear_down(env: &Env, pod: &Pod) -> Result<()> {
     let status = stage1.run(env, pod, Entry::Gc, &words, Streams::Errors)?;
     if status.success() {
         return Ok(());
+    }
+    // The directory is all that says what is to be undone.
+    if ours && status.code() == Some(NETWORK_STAYS) {
+        let copies = pod.path().join(layout::NET);
+        return Err(Fault::conflict(format!(
+            "a network of pod {:?} could not be left",
+            pod.uuid().as_str()
+        ))
+        .hint(format!(
+            "put right what is named above and run rkt gc; removing a file of {} gives that network up",
+            copies.display()
+        ))
+        .exit(NETWORK_STAYS as u8));
     }
     Err(Fault::conflict(format!("stage1 gc: {status}")))
 }

@@ -14,7 +14,7 @@ use crate::stage1_image::{Flavor, Selected};
 use model::Fault;
 use model::fault::Result;
 use model::options::{DnsOptions, HostsMode, ResolvMode};
-use pod::entry::{DnsMode, Entry, IpcMode, LOCK_FD, RunArgs};
+use pod::entry::{DnsMode, Entry, IpcMode, LOCK_FD, MDS_TOKEN, RunArgs};
 use pod::entry::{SELINUX_CONTEXT, SELINUX_MOUNT_CONTEXT};
 use pod::{Pod, layout};
 use std::os::fd::AsFd;
@@ -105,6 +105,13 @@ impl Settings {
             )
             .hint("start it in the background of your shell or service manager"));
         }
+        if flavor == Some(Flavor::Native) && matches!(net, Net::Named(_)) && !cfg!(feature = "net")
+        {
+            return Err(
+                Fault::unsupported("this build of rkt has no networks for pods")
+                    .hint("--net=host shares the host's network, --net=none gives loopback only"),
+            );
+        }
         if flavor.is_none() && options.rm {
             return Err(
                 Fault::unsupported("--rm works with the built-in stage1 only")
@@ -163,7 +170,9 @@ pub(crate) fn start(
         &format!("execing [stage1 run {}]", words.join(" ")),
     );
     let lock = pod.pass_lock()?;
+    let token = args.mds_token.clone().unwrap_or_default();
     let extra = [
+        (MDS_TOKEN, token),
         (LOCK_FD, lock.to_string()),
         (SELINUX_CONTEXT, String::new()),
         (SELINUX_MOUNT_CONTEXT, String::new()),

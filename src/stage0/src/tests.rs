@@ -167,10 +167,7 @@ fn a_run_that_cannot_be_is_refused_before_a_pod_exists() {
         ..RunRequest::default()
     };
     wanted.options.net = vec!["a".into(), "a".into()];
-    assert_eq!(
-        run(&env, &wanted).cause,
-        "found duplicate netname \"a\""
-    );
+    assert_eq!(run(&env, &wanted).cause, "found duplicate netname \"a\"");
     wanted.options.net = vec!["none".into()];
     wanted.options.ipc = "bad".into();
     assert_eq!(

@@ -1,13 +1,18 @@
 //! `run`: the pod in the current directory, from here to its end.
 
 use model::{Fault, fault::Result};
-use pod::entry::{LOCK_FD, RunArgs};
+use pod::entry::{LOCK_FD, MDS_TOKEN, RunArgs};
 
 use crate::flavor::{self, Flavor};
 use crate::outer;
 
 pub fn run(words: &[String]) -> Result<i32> {
-    let args = RunArgs::parse(words)?;
+    let mut args = RunArgs::parse(words)?;
+    args.mds_token = args.mds_token.or_else(|| {
+        std::env::var(MDS_TOKEN)
+            .ok()
+            .filter(|token| !token.is_empty())
+    });
     let number = std::env::var(LOCK_FD)
         .ok()
         .and_then(|number| number.parse().ok());

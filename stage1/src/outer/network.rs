@@ -7,31 +7,32 @@
 //! gc, after a kill at any point) finds what to undo.
 
 use std::cell::RefCell;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use model::json::Cursor;
 use model::{Fault, Kind, fault::Result};
 use net::attach::{self, Attachment, Dirs, Site};
-use net::firewall::{self, Firewall};
+use net::firewall::Firewall;
 use net::ports::{self, Mapping, Reserved};
 use net::{Forward, Network, Outcome, Rules, Selection, netns};
 use pod::entry::{DnsMode, RunArgs};
 use pod::{NetInfo, layout};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 
-use super::expose;
 use super::reclaim::reclaim;
+use super::{expose, leave};
 use crate::load::{self, Loaded};
 use crate::pid1::network::Joined;
 
-/// Where the bundled plugins stood in rkt's stage1; the built-in ones go by it.
 const LEASES: &str = "/var/lib/cni/networks";
 const RESULTS: &str = "/var/lib/cni/results";
+/// Besides the directory of the configurations.
 const PLUGINS: &str = "/usr/lib/rkt/plugins/net";
 /// For one CNI program. Nothing of rkt's waited at all; a program that hangs
 /// would hold the pod's start for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// The metadata service's, whatever port it was told.
 const METADATA_PORT: u16 = 18112;
 
@@ -51,6 +52,9 @@ pub fn prepare(args: &RunArgs, loaded: &Loaded) -> Result<Option<Prepared>> {
     let Selection::Named(wanted) = Selection::parse(&args.net)? else {
         return Ok(None);
     };
+    if !cfg!(feature = "net") {
+        return Err(absent());
+    }
     let mut notes = Vec::new();
     let networks = net::conf::load(
         &config_dir(args.local_config.as_deref()),
@@ -71,6 +75,11 @@ pub fn prepare(args: &RunArgs, loaded: &Loaded) -> Result<Option<Prepared>> {
     }))
 }
 
+pub(super) fn absent() -> Fault {
+    Fault::unsupported("this build of rkt has no networks for pods")
+        .hint("--net=host shares the host's network, --net=none gives loopback only")
+}
+
 /// All that goes wrong with a network is told this way, as rkt does.
 fn failed(fault: Fault) -> Fault {
     fault.message("failed to setup network")
@@ -80,7 +89,7 @@ fn config_dir(local: Option<&str>) -> PathBuf {
     PathBuf::from(local.unwrap_or("/etc/rkt")).join("net.d")
 }
 
-fn dirs(local: Option<&str>) -> Dirs {
+pub(super) fn dirs(local: Option<&str>) -> Dirs {
     Dirs {
         plugins: vec![config_dir(local), PLUGINS.into()],
         leases: LEASES.into(),
@@ -104,6 +113,10 @@ impl Prepared {
     /// Joins all networks and tells what PID 1 has to know. After a failure
     /// nothing of it is left.
     pub fn join(self, args: &RunArgs, dir: &OwnedFd, pid1: i32) -> Result<(Standing, Joined)> {
+        // Here and below: so that nothing of it is linked.
+        if !cfg!(feature = "net") {
+            return Err(absent());
+        }
         let netns = open_netns(&format!("/proc/{pid1}/ns/net"))?;
         let standing = Standing {
             firewall: self.firewall,
@@ -196,8 +209,8 @@ impl Standing {
             attachment
         };
         match attempt() {
-            // No address is left: some may be of pods that are over.
-            Err(fault) if fault.kind == Kind::Conflict => {
+            // Some addresses may be of pods that are over.
+            Err(fault) if fault.kind == Kind::Exhausted => {
                 match reclaim(&network.name, self.local_config.as_deref(), self.debug) {
                     true => attempt(),
                     false => Err(fault),
@@ -239,9 +252,12 @@ impl Standing {
 
     /// Undoes all of it that outlives the pod's processes.
     pub fn leave(mut self) -> Result<()> {
+        if !cfg!(feature = "net") {
+            return Err(absent());
+        }
         let rules = self.firewall.remove(&self.id);
         self.firewall.close();
-        let rest = leave(
+        let rest = leave::leave(
             &self.dir,
             Some(self.netns.as_fd()),
             &self.id,
@@ -252,7 +268,7 @@ impl Standing {
     }
 }
 
-fn tell(debug: bool, site: &Site<'_>) {
+pub(super) fn tell(debug: bool, site: &Site<'_>) {
     for note in site.notes.take() {
         if debug {
             crate::say::err(format_args!("networking: {note}"));
@@ -310,9 +326,11 @@ fn write_infos(dir: &OwnedFd, infos: &[NetInfo]) -> Result<()> {
 
 /// Ports lead to the first network that is masqueraded, else to the last one.
 fn target(networks: &[Network], attachments: &[Attachment]) -> Option<usize> {
+    // Keys match as the plugins read them, without case.
+    let asks = |plugin: &net::Plugin| Cursor::new(&plugin.object).fields()?.flag("ipMasq");
     let masqueraded = |network: &Network| {
         let first = network.plugins.first();
-        first.is_some_and(|plugin| plugin.object["ipMasq"].as_bool() == Some(true))
+        first.is_some_and(|plugin| asks(plugin).unwrap_or(false))
     };
     let last = attachments.len().checked_sub(1);
     networks.iter().position(masqueraded).or(last)
@@ -344,13 +362,7 @@ fn rules(work: &Work<'_>, attachments: &[Attachment], target: Option<usize>) -> 
     else {
         return rules;
     };
-    let (network, attachment) = (&work.networks[target], &attachments[target]);
-    rules.targets = addresses(attachment);
-    // A bridge is not the pod's alone: it must not let loopback packets cross
-    // when this pod is gone, or by what others put there.
-    if network.plugins[0].kind == "ptp" {
-        rules.guarded = attachment.added.host_end.iter().cloned().collect();
-    }
+    rules.targets = addresses(&attachments[target]);
     for mapping in mappings {
         let host_ip = mapping.host_ip.filter(|ip| !ip.is_unspecified());
         for to in &rules.targets {
@@ -405,85 +417,4 @@ fn open_netns(path: &str) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())
         .map_err(|err| Fault::io("open", "the pod's network namespace", err))
-}
-
-/// Leaves all networks that the pod's records name, in reverse order, and
-/// removes the namespace's file. Goes on after a failure and returns the first.
-fn leave(
-    dir: &OwnedFd,
-    netns: Option<BorrowedFd<'_>>,
-    id: &str,
-    local_config: Option<&str>,
-    debug: bool,
-) -> Result<()> {
-    let path = netns::path(id);
-    let dirs = dirs(local_config);
-    let site = Site {
-        id,
-        netns,
-        netns_path: if netns.is_some() { &path } else { "" },
-        dirs: &dirs,
-        mappings: &[],
-        patience: PATIENCE,
-        notes: RefCell::default(),
-    };
-    let mut first = Ok(());
-    let infos = load::read_if_there(dir.as_fd(), layout::NET_INFO)
-        .and_then(|bytes| bytes.map_or(Ok(Vec::new()), |bytes| pod::netinfo::parse(&bytes)));
-    match infos {
-        Ok(infos) => {
-            for info in infos.iter().rev() {
-                let done = leave_one(dir, &site, info);
-                tell(debug, &site);
-                first = first.and(done);
-            }
-        }
-        Err(fault) => first = Err(fault),
-    }
-    first.and(netns::unmount(id))
-}
-
-/// The copy of the configuration says how, and goes when it is done.
-fn leave_one(dir: &OwnedFd, site: &Site<'_>, info: &NetInfo) -> Result<()> {
-    // Its own records, but a name from them must not lead elsewhere.
-    let file = info
-        .conf
-        .strip_prefix("net/")
-        .filter(|file| !file.contains('/') && *file != "..");
-    let Some(file) = file else {
-        return Err(Fault::corrupt(format!(
-            "net-info.json: bad netConf {:?}",
-            info.conf
-        )));
-    };
-    let Some(text) = load::read_if_there(dir.as_fd(), &info.conf)? else {
-        return Ok(());
-    };
-    let mut network = net::conf::parse(file, &info.conf, &text)?;
-    network.args = info.args.clone();
-    attach::del(site, &network, &info.if_name)
-        .map_err(|fault| fault.message(format!("error deleting {:?}", info.name)))?;
-    match rustix::fs::unlinkat(dir, info.conf.as_str(), AtFlags::empty()) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-        Err(err) => Err(Fault::io("remove", &info.conf, err)),
-    }
-}
-
-/// For gc: undoes what a pod that was killed has left.
-pub fn tear_down(dir: &OwnedFd, id: &str, local_config: Option<&str>, debug: bool) -> Result<()> {
-    if load::read_if_there(dir.as_fd(), layout::NET_INFO)?.is_none() {
-        return Ok(());
-    }
-    let netns = open_netns(&netns::path(id)).ok();
-    let rules = firewall::remove(id);
-    let rest = leave(
-        dir,
-        netns.as_ref().map(AsFd::as_fd),
-        id,
-        local_config,
-        debug,
-    );
-    rules
-        .map_err(|fault| fault.message("error removing forwarded ports"))
-        .and(rest)
 }

@@ -10,13 +10,12 @@ use model::PodUuid;
 use pod::{Place, layout};
 use rustix::fs::{CWD, Dir, FlockOperation, Mode, OFlags};
 
-use super::network;
+use super::leave;
 use crate::load;
 
-/// Takes down the networks of ended pods in this data directory that were on
-/// `wanted`; whether there were any. The current directory is the pod's.
+/// Takes down the networks of one ended pod in this data directory that was on
+/// `wanted`; whether there was one. The current directory is the pod's.
 pub fn reclaim(wanted: &str, local_config: Option<&str>, debug: bool) -> bool {
-    let mut any = false;
     for place in [Place::Run, Place::ExitedGarbage] {
         // <data>/pods/run/<uuid>
         let siblings = format!("../../{}", place.name());
@@ -27,8 +26,8 @@ pub fn reclaim(wanted: &str, local_config: Option<&str>, debug: bool) -> bool {
             if !was_on(&dir, wanted) {
                 continue;
             }
-            match network::tear_down(&dir, &uuid, local_config, debug) {
-                Ok(()) => any = true,
+            match leave::tear_down(&dir, &uuid, local_config, debug) {
+                Ok(()) => return true,
                 Err(fault) if debug => {
                     crate::say::err(format_args!("networking: pod {uuid}: {fault}"));
                 }
@@ -36,7 +35,7 @@ pub fn reclaim(wanted: &str, local_config: Option<&str>, debug: bool) -> bool {
             }
         }
     }
-    any
+    false
 }
 
 fn pods(place: &str) -> Vec<String> {

@@ -30,10 +30,14 @@ pub struct Held {
     firewall: Firewall,
     reserved: Vec<Reserved>,
     targets: Vec<IpAddr>,
+    leases: Vec<Lease>,
     keeper: Option<i32>,
     /// How often a keeper may still be started.
     starts: u32,
 }
+
+/// NET_BIND_SERVICE, NET_ADMIN, NET_RAW: what renewing an address takes.
+const NETWORK: u64 = 1 << 10 | 1 << 12 | 1 << 13;
 
 /// Whoever makes it fall over again and again must not keep PID 1 busy.
 const MOST_STARTS: u32 = 100;
@@ -87,6 +91,7 @@ impl Held {
             firewall,
             reserved,
             targets: Vec::new(),
+            leases: Vec::new(),
             keeper: None,
             starts: MOST_STARTS,
         }
@@ -98,9 +103,10 @@ impl Held {
             pod_root::write_resolv_conf(text)?;
         }
         self.targets = joined.targets;
-        match joined.leases.is_empty() {
+        self.leases = joined.leases;
+        match self.leases.is_empty() {
             true => Ok(()),
-            false => self.start(joined.leases),
+            false => self.serve(),
         }
     }
 
@@ -111,25 +117,36 @@ impl Held {
         waiting.iter().map(|port| port.socket.as_fd())
     }
 
-    pub fn serve(&mut self) -> Result<()> {
-        self.start(Vec::new())
-    }
-
-    /// Whether that was the keeper.
+    /// Whether that was the keeper. Somebody has killed it, since it never ends
+    /// by itself.
     pub fn ended(&mut self, pid: i32) -> bool {
         let was = self.keeper == Some(pid);
         if was {
             self.keeper = None;
+            // Leases do not wait for a connection. Without a keeper they run out,
+            // and there is nobody to tell.
+            if !self.leases.is_empty() && self.starts > 0 {
+                let _ = self.serve();
+            }
         }
         was
     }
 
+    /// What its keeper takes, which PID 1 therefore has to hold.
+    pub fn capabilities(&self) -> u64 {
+        if self.leases.is_empty() { 0 } else { NETWORK }
+    }
+
     /// Forks the process that forwards and renews. It dies with the pod, as all
     /// of the pod's processes do.
-    fn start(&mut self, leases: Vec<Lease>) -> Result<()> {
+    pub fn serve(&mut self) -> Result<()> {
         self.starts = self.starts.saturating_sub(1);
+        // A build without networks has nobody who would have made this.
+        if !cfg!(feature = "net") {
+            return Ok(());
+        }
         match fork_into(Namespaces::NONE, None) {
-            Ok(Forked::Child) => process::exit_now(self.keep_up(leases)),
+            Ok(Forked::Child) => process::exit_now(self.keep_up()),
             Ok(Forked::Parent(pid)) => {
                 self.keeper = Some(pid);
                 Ok(())
@@ -138,7 +155,7 @@ impl Held {
         }
     }
 
-    fn keep_up(&self, leases: Vec<Lease>) -> i32 {
+    fn keep_up(&self) -> i32 {
         let wanted = if self.targets.is_empty() {
             &[]
         } else {
@@ -151,13 +168,13 @@ impl Held {
         else {
             return 254;
         };
-        if confine(&reserved, !leases.is_empty()).is_err() {
+        if confine(&reserved, !self.leases.is_empty()).is_err() {
             return 254;
         }
         keeper::run(keeper::Work {
             reserved,
             targets: self.targets.clone(),
-            leases,
+            leases: self.leases.clone(),
         })
     }
 }
@@ -174,8 +191,6 @@ fn copy(port: &Reserved) -> rustix::io::Result<Reserved> {
 /// An empty root, no other descriptor, and no capability but what renewing an
 /// address takes: what it reads comes from strangers.
 fn confine(reserved: &[Reserved], renews: bool) -> std::io::Result<()> {
-    /// NET_BIND_SERVICE, NET_ADMIN, NET_RAW.
-    const NETWORK: u64 = 1 << 10 | 1 << 12 | 1 << 13;
     sys::creds::set_name(c"rkt-net")?;
     rustix::process::chroot("/empty")?;
     rustix::process::chdir("/")?;

@@ -78,10 +78,7 @@ fn plugins_run_in_order_and_back_in_reverse() {
     );
     for name in ["a", "b", "c"] {
         let input = input(&bench, &format!("{name}.DEL.in"));
-        assert_eq!(
-            input["prevResult"]["c"], 1,
-            "the final result, for {name}"
-        );
+        assert_eq!(input["prevResult"]["c"], 1, "the final result, for {name}");
     }
     assert!(!cached(&bench).exists());
     // Once more: nothing is recorded any longer, and everybody is asked again.

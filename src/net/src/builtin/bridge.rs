@@ -129,7 +129,9 @@ fn connect(call: &Call<'_>, conf: &Bridge, place: &mut Place<'_>, ips: &[Ip]) ->
         mac: conf.common.mac.or_else(|| pod::derived_mac(ips)),
         mtu: conf.common.mtu,
         master: Some(place.bridge.index),
-        hairpin: conf.hairpin,
+        // A pod that asks for its own forwarded port is answered over its own port
+        // of the bridge.
+        hairpin: conf.hairpin || !call.site.mappings.is_empty(),
     };
     let pair = veth::create(call, &mut place.host, &mut place.inside, &want)?;
     if conf.filters_vlans() {

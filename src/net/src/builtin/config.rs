@@ -5,6 +5,8 @@
 //! cannot do is refused, never passed over.
 
 use crate::attach::Call;
+use crate::cni::is_interface;
+use crate::ipam::values;
 use crate::netlink::link::{Mac, Mode, Vlan};
 use crate::outcome::Dns;
 use model::json::{Cursor, Fields};
@@ -95,6 +97,12 @@ pub(super) fn bridge(call: &Call<'_>) -> Result<Bridge> {
             keep_default_vlan: fields.flag("preserveDefaultVlan")?,
             probe: fields.flag("enabledad")?,
         };
+        // The host's own address would be what a stranger says.
+        if bridge.gateway && call.plugin.object["ipam"]["type"].as_str() == Some("dhcp") {
+            return Err(
+                fields.fault("isGateway: the bridge cannot be a gateway with addresses from dhcp")
+            );
+        }
         if bridge.hairpin && bridge.promiscuous {
             return Err(fields.fault(
                 "promiscMode: cannot set hairpin mode and promiscuous mode at the same time",
@@ -200,7 +208,10 @@ fn common(call: &Call<'_>, fields: &mut Fields<'_>) -> Result<Common> {
         },
         mac: hardware_address(call, fields)?,
         masquerade: fields.flag("ipMasq")?,
-        dns: fields.take("dns").map(|dns| read_dns(&dns)).transpose()?,
+        dns: fields
+            .take("dns")
+            .map(|dns| values::dns(&dns))
+            .transpose()?,
         ipam,
     }
     .normalized())
@@ -254,36 +265,10 @@ fn parse_mac(text: &str) -> Result<Mac, String> {
     Ok(mac)
 }
 
-fn read_dns(dns: &Cursor<'_>) -> Result<Dns> {
-    let mut fields = dns.fields()?;
-    let word = |word: Cursor<'_>| {
-        // It becomes a word of a line of resolv.conf.
-        match word.str()? {
-            text if text.chars().any(|c| c.is_whitespace() || c.is_control()) => {
-                Err(word.fault("must not contain spaces or control characters"))
-            }
-            text => Ok(text.to_string()),
-        }
-    };
-    Ok(Dns {
-        nameservers: fields.list_of("nameservers", |server| {
-            let text = server.str()?;
-            match text.parse::<std::net::IpAddr>() {
-                Ok(_) => Ok(text.to_string()),
-                Err(_) => Err(server.fault(format!("{} is no IP address", quote(text)))),
-            }
-        })?,
-        domain: fields.take("domain").map_or(Ok(String::new()), word)?,
-        search: fields.list_of("search", word)?,
-        options: fields.list_of("options", word)?,
-    })
-}
-
 /// The kernel's rules, and no `%`, which it would take for a pattern.
 fn interface_name(name: &Cursor<'_>) -> Result<String> {
     let text = name.str()?;
-    let odd = |c: char| c == '/' || c == ':' || c == '%' || c.is_whitespace() || c.is_control();
-    if text.is_empty() || text.len() > 15 || text == "." || text == ".." || text.contains(odd) {
+    if !is_interface(text) || text.contains('%') {
         return Err(name.fault(format!("invalid interface name {}", quote(text))));
     }
     Ok(text.to_string())

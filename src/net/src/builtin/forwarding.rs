@@ -13,6 +13,7 @@ use std::fs;
 
 const V4: &str = "/proc/sys/net/ipv4/ip_forward";
 const V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
+const V4_CONF: &str = "/proc/sys/net/ipv4/conf";
 const V6_CONF: &str = "/proc/sys/net/ipv6/conf";
 
 pub(super) fn enable(site: &Site<'_>, v4: bool, v6: bool) -> Result<()> {
@@ -20,8 +21,11 @@ pub(super) fn enable(site: &Site<'_>, v4: bool, v6: bool) -> Result<()> {
         write(V4, "1")?;
     }
     if v6 && !holds(V6, "1") {
-        keep_listening(site)?;
-        write(V6, "1")?;
+        match keep_listening(site).and_then(|()| write(V6, "1")) {
+            // IPv6 comes on top where nobody may have asked for it.
+            Err(fault) if v4 => site.note(format!("IPv6 is not forwarded: {fault}")),
+            other => return other,
+        }
     }
     Ok(())
 }
@@ -41,7 +45,9 @@ fn keep_listening(site: &Site<'_>) -> Result<()> {
         let mut name = None;
         // A link that has gone in the meantime holds nothing.
         host.exchange(&mut batch, &mut |_, message| {
-            name = name.take().or_else(|| link::parse(message).map(|link| link.name));
+            name = name
+                .take()
+                .or_else(|| link::parse(message).map(|link| link.name));
         })?;
         let Some(name) = name else {
             continue;
@@ -65,6 +71,15 @@ pub(super) fn ignore_routers(link: &str) -> Result<()> {
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(_) if holds(&path, "0") => Ok(()),
         other => other.map_err(|err| Fault::io("write", &path, err)),
+    }
+}
+
+/// Nobody at the other end sends in another's name. Not everywhere there is this
+/// switch to be written, and without it all else works.
+pub(super) fn check_sources(site: &Site<'_>, link: &str) {
+    let path = format!("{V4_CONF}/{link}/rp_filter");
+    if let Err(err) = fs::write(&path, "1") {
+        site.note(format!("sources of packets are not checked: {path}: {err}"));
     }
 }
 

@@ -19,7 +19,7 @@ mod veth;
 use crate::attach::{Added, Call};
 use crate::ipam;
 use crate::netlink::{Batch, Socket, link};
-use crate::outcome::{Interface, Ip, Outcome};
+use crate::outcome::{Dns, Interface, Ip, Outcome};
 use crate::{Cidr, Masquerade};
 use model::{Fault, fault::Result};
 use std::os::fd::BorrowedFd;
@@ -54,6 +54,17 @@ pub fn add(call: &Call<'_>) -> Result<Added> {
         added.outcome = after(previous, added.outcome);
     }
     Ok(added)
+}
+
+/// Reads the plugin's own keys as `add` does, and does nothing; gives the DNS
+/// that they name.
+pub fn check(call: &Call<'_>) -> Result<Option<Dns>> {
+    Ok(match call.plugin.kind.as_str() {
+        "ptp" => config::ptp(call)?.dns,
+        "bridge" => config::bridge(call)?.common.dns,
+        "macvlan" | "ipvlan" => config::child(call)?.common.dns,
+        _ => None,
+    })
 }
 
 /// Frees what outlives the network namespace: addresses.

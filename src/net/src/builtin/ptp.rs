@@ -71,6 +71,7 @@ fn set_up(
     };
     pod::configure(call, inside, &pair.pod, outcome, manner)?;
     host.run(&mut host_side(pair.host.index, &outcome.ips))?;
+    forwarding::check_sources(call.site, &pair.host.name);
     let (v4, v6) = (outcome.first_v4(), outcome.first_v6());
     forwarding::enable(call.site, v4.is_some(), v6.is_some())
 }

@@ -4,6 +4,7 @@
 //! streams: what it left running is neither waited for nor killed. Only when
 //! it is given up is everything of its process group killed.
 
+use crate::attach::{LOOK, interrupted};
 use model::{Fault, fault::Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
@@ -47,16 +48,6 @@ pub(super) enum End {
     /// Killed: the user wants the pod's end.
     Interrupted,
 }
-
-/// What the caller holds back while it waits here, and takes up afterwards.
-const ENOUGH: [i32; 4] = [
-    sys::signal::TERM,
-    sys::signal::INT,
-    sys::signal::HUP,
-    sys::signal::QUIT,
-];
-/// How often these are looked for.
-const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Ran {
@@ -163,7 +154,7 @@ fn follow(
         if left.is_zero() {
             return Ok(End::TimedOut);
         }
-        if interruptible && sys::signal::is_pending(&ENOUGH) {
+        if interruptible && interrupted() {
             return Ok(End::Interrupted);
         }
         let left = match (child.fd.is_some(), interruptible) {

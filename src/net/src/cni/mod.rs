@@ -76,6 +76,11 @@ pub(crate) fn add(call: &Call<'_>, program: &Path, told: &Told<'_>) -> Result<(O
     }
 }
 
+/// What a program's ADD printed, or the error that it reports there. Pure.
+pub fn outcome(stdout: &[u8]) -> Result<Outcome> {
+    answer::result(stdout).map(|(outcome, _)| outcome)
+}
+
 /// DEL. A program that knows of nothing to be undone has done its work.
 pub(crate) fn del(call: &Call<'_>, program: &Path, told: &Told<'_>) -> Result<()> {
     let ran = run(call, program, told, "DEL")?;
@@ -120,7 +125,13 @@ pub fn delegate_add(call: &Call<'_>, kind: &str) -> Result<Outcome> {
 
 /// Lets it take them back.
 pub fn delegate_del(call: &Call<'_>, kind: &str) -> Result<()> {
-    let program = program(call.site, kind)?;
+    let Some(program) = find(call.site.dirs, kind) else {
+        // Nobody can tell whether it ever gave one.
+        let fault = missing(call.site.dirs, kind);
+        call.site
+            .note(format!("no address was given back: {fault}"));
+        return Ok(());
+    };
     let capabilities = request::capability_args(call.site.mappings);
     let previous = call.previous.map(|p| p.to_json(&call.network.version));
     let told = Told {
@@ -137,8 +148,7 @@ fn run(call: &Call<'_>, program: &Path, told: &Told<'_>, command: &str) -> Resul
         patience: call.site.patience,
         interruptible: command == "ADD",
     };
-    let ran = exec::run(program, &input, &env, wait)
-        .map_err(|fault| about(fault, program))?;
+    let ran = exec::run(program, &input, &env, wait).map_err(|fault| about(fault, program))?;
     if let Some(text) = answer::shown(&ran.stderr) {
         let path = program.display();
         call.site.note(format!("{path} {command} wrote: {text}"));

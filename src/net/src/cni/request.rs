@@ -110,7 +110,8 @@ fn is_text_of(text: &[u8], object: &Value) -> bool {
     json::parse(text).is_ok_and(|value| value == *object)
 }
 
-/// The caller's variables without any CNI_*, and those of this call.
+/// The caller's variables without any CNI_*, without rkt's own, which tell of
+/// locks and tokens, and those of this call.
 pub(crate) fn environment(call: &Call<'_>, command: &str) -> Result<Vec<CString>> {
     let site = call.site;
     let mut path = OsString::new();
@@ -131,7 +132,10 @@ pub(crate) fn environment(call: &Call<'_>, command: &str) -> Result<Vec<CString>
         ("PATH", PATH.into()),
     ];
     let theirs: Vec<(OsString, OsString)> = std::env::vars_os()
-        .filter(|(key, _)| !key.as_bytes().starts_with(b"CNI_"))
+        .filter(|(key, _)| {
+            let key = key.as_bytes();
+            !key.starts_with(b"CNI_") && !key.starts_with(b"RKT_")
+        })
         .collect();
     let has_path = theirs.iter().any(|(key, _)| key == "PATH");
     let own = own

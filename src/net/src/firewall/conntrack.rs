@@ -3,10 +3,13 @@
 //! client that was there before would never reach the pod, nor one whose flow
 //! still leads to the pod before.
 //!
-//! Only flows to that port of one of the host's addresses are forgotten.
+//! Only flows to that port of one of the host's addresses are forgotten, and none
+//! over its loopback, which is not forwarded.
 
-use super::nft::message::{self, Batch, Family, Reply, attribute};
+use super::nft::message::{self, Family, Reply};
 use super::nft::socket;
+use crate::netlink::Batch;
+use crate::netlink::message::{NLA_F_NESTED, NLM_F_DUMP, find};
 use crate::rules::{Forward, Protocol, Rules};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
@@ -24,8 +27,8 @@ const TUPLE_PROTOCOL: u16 = 2;
 const PROTOCOL_NUMBER: u16 = 1;
 const PROTOCOL_DESTINATION: u16 = 3;
 const UDP: u8 = 17;
-/// What is asked to be deleted at once.
-const BATCH_BYTES: usize = 32 << 10;
+/// How many are asked to be deleted at once.
+const AT_ONCE: usize = 256;
 
 /// One tracked flow, as far as it is needed to delete it.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,11 +62,11 @@ pub fn flush(rules: &Rules) -> io::Result<()> {
 fn flush_family(family: Family, forwards: &[&Forward]) -> io::Result<()> {
     let fd = socket::open()?;
     let fd = std::os::fd::AsFd::as_fd(&fd);
-    let mut batch = Batch::default();
+    let mut batch = Batch::new();
     dump(&mut batch, family);
     let mut stale = Vec::new();
     let mut failed = 0;
-    socket::exchange(fd, &batch, |reply| match reply {
+    socket::exchange(fd, &mut batch, |reply| match reply {
         Reply::Data { attributes, .. } => {
             let found = flow(attributes).filter(|flow| meant(flow, forwards));
             stale.extend(found);
@@ -78,10 +81,21 @@ fn flush_family(family: Family, forwards: &[&Forward]) -> io::Result<()> {
     delete(fd, family, &stale)
 }
 
+/// Where the UDP flows lead to that a datagram of a dump tells of. Pure.
+pub fn destinations(datagram: &[u8]) -> Vec<(IpAddr, u16)> {
+    let flows = message::replies(datagram).filter_map(|reply| match reply {
+        Reply::Data { attributes, .. } => flow(attributes),
+        Reply::Status { .. } | Reply::Done => None,
+    });
+    flows.map(|flow| (flow.to, flow.port)).collect()
+}
+
 fn meant(flow: &Flow, forwards: &[&Forward]) -> bool {
     forwards.iter().any(|forward| {
         let ip = forward.host_ip.filter(|ip| !ip.is_unspecified());
-        forward.host_port == flow.port && ip.is_none_or(|ip| ip == flow.to)
+        !flow.to.is_loopback()
+            && forward.host_port == flow.port
+            && ip.is_none_or(|ip| ip == flow.to)
     })
 }
 
@@ -95,68 +109,64 @@ fn is_local(ip: IpAddr) -> bool {
 fn dump(batch: &mut Batch, family: Family) {
     const ORIGINAL_FLAGS: u16 = 1;
     const BY_PROTOCOL: u32 = 1 << 3;
-    batch.start(GET, message::DUMP, family);
-    let tuple = batch.nest(TUPLE_ORIGINAL);
-    let protocol = batch.nest(TUPLE_PROTOCOL);
-    batch.put(PROTOCOL_NUMBER, &[UDP]);
-    batch.close(protocol);
-    batch.close(tuple);
-    let filter = batch.nest(FILTER);
-    batch.put(ORIGINAL_FLAGS, &BY_PROTOCOL.to_ne_bytes());
-    batch.close(filter);
-    batch.finish();
+    message::start(batch, GET, NLM_F_DUMP, family);
+    let tuple = message::nest(batch, TUPLE_ORIGINAL);
+    let protocol = message::nest(batch, TUPLE_PROTOCOL);
+    batch.attr(PROTOCOL_NUMBER, &[UDP]);
+    batch.end(protocol);
+    batch.end(tuple);
+    let filter = message::nest(batch, FILTER);
+    batch.attr(ORIGINAL_FLAGS, &BY_PROTOCOL.to_ne_bytes());
+    batch.end(filter);
 }
 
 /// None when it is not of UDP, or damaged.
 fn flow(attributes: &[u8]) -> Option<Flow> {
-    let original = attribute(attributes, TUPLE_ORIGINAL)?;
-    let protocol = attribute(original, TUPLE_PROTOCOL)?;
-    if attribute(protocol, PROTOCOL_NUMBER)? != [UDP] {
+    let original = find(attributes, &[TUPLE_ORIGINAL])?;
+    let protocol = find(original, &[TUPLE_PROTOCOL])?;
+    if find(protocol, &[PROTOCOL_NUMBER])? != [UDP] {
         return None;
     }
-    let port = attribute(protocol, PROTOCOL_DESTINATION)?.try_into().ok()?;
+    let port = find(protocol, &[PROTOCOL_DESTINATION])?.try_into().ok()?;
     Some(Flow {
-        to: destination(attribute(original, TUPLE_IP)?)?,
+        to: destination(find(original, &[TUPLE_IP])?)?,
         port: u16::from_be_bytes(port),
         original: original.to_vec(),
-        id: attribute(attributes, ID).map(<[u8]>::to_vec),
-        zone: attribute(attributes, ZONE).map(<[u8]>::to_vec),
+        id: find(attributes, &[ID]).map(<[u8]>::to_vec),
+        zone: find(attributes, &[ZONE]).map(<[u8]>::to_vec),
     })
 }
 
 fn destination(addresses: &[u8]) -> Option<IpAddr> {
     const V4: u16 = 2;
     const V6: u16 = 4;
-    if let Some(bytes) = attribute(addresses, V4) {
+    if let Some(bytes) = find(addresses, &[V4]) {
         let octets: [u8; 4] = bytes.try_into().ok()?;
         return Some(Ipv4Addr::from(octets).into());
     }
-    let octets: [u8; 16] = attribute(addresses, V6)?.try_into().ok()?;
+    let octets: [u8; 16] = find(addresses, &[V6])?.try_into().ok()?;
     Some(Ipv6Addr::from(octets).into())
 }
 
 /// One that has ended meanwhile is what was wanted.
 fn delete(fd: BorrowedFd<'_>, family: Family, flows: &[Flow]) -> io::Result<()> {
-    let mut batch = Batch::default();
+    let mut batch = Batch::new();
     for flow in flows {
-        batch.start(DELETE, 0, family);
-        let tuple = batch.nest(TUPLE_ORIGINAL);
-        batch.bytes.extend_from_slice(&flow.original);
-        batch.close(tuple);
+        message::start(&mut batch, DELETE, 0, family);
+        batch.attr(TUPLE_ORIGINAL | NLA_F_NESTED, &flow.original);
         for (kind, value) in [(ID, &flow.id), (ZONE, &flow.zone)] {
             if let Some(value) = value {
-                batch.put(kind, value);
+                batch.attr(kind, value);
             }
         }
-        batch.finish();
-        if batch.bytes.len() > BATCH_BYTES {
-            socket::exchange(fd, &std::mem::take(&mut batch), |_| ())?;
+        if batch.len() >= AT_ONCE {
+            socket::exchange(fd, &mut std::mem::take(&mut batch), |_| ())?;
         }
     }
-    if batch.bytes.is_empty() {
+    if batch.is_empty() {
         return Ok(());
     }
-    socket::exchange(fd, &batch, |_| ())
+    socket::exchange(fd, &mut batch, |_| ())
 }
 
 #[cfg(test)]
@@ -166,21 +176,21 @@ mod tests {
 
     /// Attributes of a flow, as the kernel dumps them.
     fn dumped(to: IpAddr, protocol: u8, port: u16) -> Vec<u8> {
-        let mut batch = Batch::default();
-        let tuple = batch.nest(TUPLE_ORIGINAL);
-        let ip = batch.nest(TUPLE_IP);
+        let mut batch = Batch::new();
+        let tuple = message::nest(&mut batch, TUPLE_ORIGINAL);
+        let ip = message::nest(&mut batch, TUPLE_IP);
         match to {
-            IpAddr::V4(ip) => batch.put(2, &ip.octets()),
-            IpAddr::V6(ip) => batch.put(4, &ip.octets()),
+            IpAddr::V4(ip) => batch.attr(2, &ip.octets()),
+            IpAddr::V6(ip) => batch.attr(4, &ip.octets()),
         }
-        batch.close(ip);
-        let nest = batch.nest(TUPLE_PROTOCOL);
-        batch.put(PROTOCOL_NUMBER, &[protocol]);
-        batch.put(PROTOCOL_DESTINATION, &port.to_be_bytes());
-        batch.close(nest);
-        batch.close(tuple);
-        batch.put(ID, &[1, 2, 3, 4]);
-        batch.bytes
+        batch.end(ip);
+        let nest = message::nest(&mut batch, TUPLE_PROTOCOL);
+        batch.attr(PROTOCOL_NUMBER, &[protocol]);
+        batch.attr(PROTOCOL_DESTINATION, &port.to_be_bytes());
+        batch.end(nest);
+        batch.end(tuple);
+        batch.attr(ID, &[1, 2, 3, 4]);
+        batch.number(0).unwrap().to_vec()
     }
 
     #[test]
@@ -205,6 +215,8 @@ mod tests {
             ..forward
         };
         assert!(meant(&other, &[&everywhere]));
+        let own = flow(&dumped("127.0.0.1".parse().unwrap(), UDP, 53)).unwrap();
+        assert!(!meant(&own, &[&everywhere]));
         assert_eq!(flow(&dumped(ip, 6, 53)), None);
         let six: IpAddr = "fd00::1".parse().unwrap();
         assert_eq!(flow(&dumped(six, UDP, 53)).unwrap().to, six);

@@ -5,11 +5,12 @@
 //! (`owner`, Linux 5.12): when the last process that holds the socket is gone,
 //! the kernel removes it, and another program's `flush ruleset` spares it.
 //!
-//! Neither can overrule what others drop: where the host's own policy is not to
-//! forward, its rules have to let the pods' addresses pass.
+//! Neither leads packets for the host's loopback to a pod: what the host sends
+//! there reaches the sockets that `ports` reserved. Neither can overrule what
+//! others drop: where the host's own policy is not to forward, its rules have to
+//! let the pods' addresses pass.
 
-mod conntrack;
-mod localnet;
+pub mod conntrack;
 mod nft;
 pub mod xtables;
 
@@ -18,6 +19,7 @@ use model::fault::{Context, errno_text};
 use model::{Fault, Kind, fault::Result};
 use nft::Refusal;
 use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
 use std::os::fd::{AsFd, OwnedFd};
 use sys::clone::{Forked, Namespaces, fork_into};
 use sys::process;
@@ -47,14 +49,6 @@ pub struct Firewall {
     socket: std::result::Result<OwnedFd, Refusal>,
     /// What `install` took.
     taken: Option<Way>,
-}
-
-/// Whether the rules lead a connection to `[::1]:port` into the pod. They do
-/// not: the answer would come in by another interface than the one that `::1`
-/// is routed to, and the kernel does not take it. So it reaches the port's own
-/// socket.
-pub fn forwards_v6_loopback() -> bool {
-    false
 }
 
 /// Tries on a socket of its own what works; leaves nothing behind.
@@ -111,10 +105,6 @@ impl Firewall {
         notes: &mut dyn FnMut(String),
     ) -> Result<Way> {
         check(id)?;
-        rules
-            .guarded
-            .iter()
-            .try_for_each(|name| localnet::check(name))?;
         if rules.is_empty() {
             return Ok(Way::None);
         }
@@ -130,7 +120,6 @@ impl Firewall {
                         "rules stay when the pod is killed, until gc: {why}"
                     ));
                 }
-                cross_loopback(rules, notes);
                 Way::NfTables
             }
             Err(refusal) if refusal.kind != Kind::Unsupported => return Err(refusal.fault()),
@@ -168,17 +157,31 @@ impl Firewall {
     /// namespace were removed a moment ago, the kernel makes the last one who
     /// closes it wait for a grace period of 10 or 20 ms; so a process with
     /// nothing else does. The caller has to have one thread, or waits itself.
+    ///
+    /// Returns when that process holds nothing else any more: neither the lock
+    /// of a pod nor the pipe that somebody reads to its end.
     pub fn close(self) {
         let Ok(socket) = self.socket else {
             return;
         };
-        if let Ok(Forked::Child) = fork_into(Namespaces::NONE, None) {
-            for stream in 0..3 {
-                let _ = process::become_std(socket.as_fd(), stream);
+        let Ok((ours, theirs)) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC) else {
+            return;
+        };
+        match fork_into(Namespaces::NONE, None) {
+            Ok(Forked::Child) => {
+                for stream in 0..3 {
+                    let _ = process::become_std(socket.as_fd(), stream);
+                }
+                let _ = rustix::process::chdir("/");
+                process::close_all_except(&[]);
+                process::exit_now(0);
             }
-            process::close_all_except(&[]);
-            let _ = rustix::process::chdir("/");
-            process::exit_now(0);
+            Ok(Forked::Parent(_)) => {
+                // Before that process ends: the last one waits.
+                drop((socket, theirs));
+                let _ = rustix::io::read(&ours, &mut [0; 1]);
+            }
+            Err(_) => {}
         }
     }
 }
@@ -228,18 +231,4 @@ fn fall_back(
         notes(format!("ports are forwarded in user space: {why}"));
     }
     Ok(Way::None)
-}
-
-/// Only now that the interfaces are guarded.
-fn cross_loopback(rules: &Rules, notes: &mut dyn FnMut(String)) {
-    if !rules.forwards.iter().any(|forward| forward.to.is_ipv4()) {
-        return;
-    }
-    for interface in &rules.guarded {
-        if let Err(fault) = localnet::allow(interface) {
-            notes(format!(
-                "forwarded ports are not reachable over the host's loopback: {fault}"
-            ));
-        }
-    }
 }

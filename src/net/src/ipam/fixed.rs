@@ -7,6 +7,7 @@
 use crate::attach::Call;
 use crate::ipam::{place, values};
 use crate::outcome::Spec;
+use crate::outcome::read::optional_ip;
 use crate::{Cidr, Dns, Ip, Network, Outcome, Plugin};
 use model::json::{Cursor, Fields};
 use model::{Fault, fault::Result};
@@ -48,18 +49,15 @@ fn grant(network: &Network, plugin: &Plugin, asked: &Asked) -> Result<Outcome> {
 fn configured(field: Cursor<'_>) -> Result<Ip> {
     let mut of = field.fields()?;
     let mut ip = without_gateway(values::cidr(&of.need("address")?)?);
-    if let Some(gateway) = of
-        .take("gateway")
-        .filter(|gw| gw.value().as_str() != Some(""))
-    {
-        let gw = values::ip(&gateway)?;
-        if gw.is_ipv4() != ip.address.is_v4() {
+    let place = of.take("gateway");
+    ip.gateway = optional_ip(place.clone())?;
+    match (ip.gateway, place) {
+        (Some(gw), Some(place)) if gw.is_ipv4() != ip.address.is_v4() => {
             let address = ip.address;
-            return Err(gateway.fault(format!("{gw} is of another family than {address}")));
+            Err(place.fault(format!("{gw} is of another family than {address}")))
         }
-        ip.gateway = Some(gw);
+        _ => Ok(ip),
     }
-    Ok(ip)
 }
 
 fn without_gateway(address: Cidr) -> Ip {

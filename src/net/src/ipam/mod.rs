@@ -38,7 +38,7 @@ pub fn add(call: &Call<'_>) -> Result<Granted> {
         Source::Nobody => Ok(Granted::default()),
         Source::HostLocal => host_local::add(call).map(given),
         Source::Static => fixed::add(call).map(given),
-        Source::Dhcp => dhcp::add(call),
+        Source::Dhcp => dhcp::add(call).and_then(not_the_hosts),
         Source::Program(kind) => {
             let mut outcome = cni::delegate_add(call, kind)?;
             outcome.interfaces.clear();
@@ -57,6 +57,21 @@ pub fn del(call: &Call<'_>) -> Result<()> {
         Source::Dhcp => dhcp::del(call),
         Source::Program(kind) => cni::delegate_del(call, kind),
     }
+}
+
+/// Ports would be forwarded to the host's own services, by the word of whoever
+/// answered as a DHCP server.
+fn not_the_hosts(granted: Granted) -> Result<Granted> {
+    for ip in &granted.outcome.ips {
+        let ip = ip.address.ip;
+        // Only what is local can be bound.
+        if ip.is_loopback() || std::net::UdpSocket::bind((ip, 0)).is_ok() {
+            return Err(Fault::refused(format!(
+                "dhcp: the server gave {ip}, which is an address of this host"
+            )));
+        }
+    }
+    Ok(granted)
 }
 
 fn given(outcome: Outcome) -> Granted {
@@ -99,7 +114,7 @@ pub(crate) fn place(call: &Call<'_>, fault: Fault) -> Fault {
     let at = network
         .plugins
         .iter()
-        .position(|plugin| plugin.kind == call.plugin.kind);
+        .position(|plugin| std::ptr::eq(plugin, call.plugin));
     let plugin = match at {
         Some(at) if network.file.ends_with(".conflist") => format!("plugins[{at}]."),
         _ => String::new(),

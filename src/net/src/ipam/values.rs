@@ -1,31 +1,13 @@
 //! Addresses, routes and DNS as configurations write them, and what the caller
 //! asks for by `CNI_ARGS`, `args` and `runtimeConfig`.
-//!
-//! An IPv4 address in IPv6 clothes counts as IPv4, as it does for CNI's own
-//! plugins; files on disk are named that way.
 
-use crate::outcome::Dns;
-use crate::{Cidr, Route};
+use crate::outcome::read;
+pub(super) use crate::outcome::read::{cidr, ip};
+use crate::{Cidr, Dns, Route};
 use model::json::{Cursor, Fields};
 use model::text::quote;
 use model::{Fault, fault::Result};
 use std::net::IpAddr;
-
-pub(super) fn ip(field: &Cursor<'_>) -> Result<IpAddr> {
-    let text = field.str()?;
-    let ip: IpAddr = text
-        .parse()
-        .map_err(|_| field.fault(format!("invalid IP address: {}", quote(text))))?;
-    Ok(ip.to_canonical())
-}
-
-pub(super) fn cidr(field: &Cursor<'_>) -> Result<Cidr> {
-    let text = field.str()?;
-    // IPv4 in IPv6 clothes has a prefix that means nothing to IPv4.
-    let plain = |cidr: &Cidr| cidr.ip == cidr.ip.to_canonical();
-    let cidr = Cidr::parse(text).ok().filter(plain);
-    cidr.ok_or_else(|| field.fault(format!("invalid CIDR address: {}", quote(text))))
-}
 
 /// A CIDR without any bit behind the prefix.
 pub(super) fn network(field: &Cursor<'_>) -> Result<Cidr> {
@@ -45,24 +27,14 @@ pub(super) fn routes(fields: &mut Fields<'_>) -> Result<Vec<Route>> {
     fields.list_of("routes", |field| {
         let mut of = field.fields()?;
         let dst = network(&of.need("dst")?)?;
-        let mut route = Route::to(dst, None);
-        if let Some(gw) = of.take("gw").filter(|gw| gw.value().as_str() != Some("")) {
-            let ip = ip(&gw)?;
-            if ip.is_ipv4() != dst.is_v4() {
-                return Err(gw.fault(format!("{ip} is of another family than {dst}")));
+        let route = read::route(field)?;
+        match route.gw {
+            Some(gw) if gw.is_ipv4() != dst.is_v4() => {
+                let place = of.need("gw")?;
+                Err(place.fault(format!("{gw} is of another family than {dst}")))
             }
-            route.gw = Some(ip);
+            _ => Ok(route),
         }
-        let mut number = |key| of.take(key).map(|field| field.u32()).transpose();
-        route.mtu = number("mtu")?.filter(|mtu| *mtu != 0);
-        route.advmss = number("advmss")?.filter(|advmss| *advmss != 0);
-        route.priority = number("priority")?.filter(|priority| *priority != 0);
-        route.table = number("table")?;
-        if let Some(scope) = of.take("scope") {
-            let number = u8::try_from(scope.u32()?);
-            route.scope = Some(number.map_err(|_| scope.fault("is larger than 255"))?);
-        }
-        Ok(route)
     })
 }
 
@@ -75,9 +47,16 @@ pub(crate) fn dns(field: &Cursor<'_>) -> Result<Dns> {
             false => Ok(text.to_string()),
         }
     };
+    let server = |field: Cursor<'_>| {
+        let text = field.str()?;
+        match text.parse::<IpAddr>() {
+            Ok(_) => Ok(text.to_string()),
+            Err(_) => Err(field.fault(format!("{} is no IP address", quote(text)))),
+        }
+    };
     let mut fields = field.fields()?;
     Ok(Dns {
-        nameservers: fields.list_of("nameservers", word)?,
+        nameservers: fields.list_of("nameservers", server)?,
         domain: fields
             .take("domain")
             .map(word)
@@ -243,7 +222,7 @@ mod tests {
             ),
             (
                 r#"{"routes": [{"dst": "0.0.0.0/0", "scope": 256}]}"#,
-                "routes[0].scope: is larger than 255",
+                "routes[0].scope: 256 is no scope",
             ),
             (
                 r#"{"routes": {"dst": "x"}}"#,
@@ -270,7 +249,11 @@ mod tests {
             read(r#"{"nameservers": ["1.1.1.1\noptions x"]}"#)
                 .unwrap_err()
                 .cause,
-            "dns.nameservers[0]: \"1.1.1.1\\noptions x\" is not one word"
+            "dns.nameservers[0]: \"1.1.1.1\\noptions x\" is no IP address"
+        );
+        assert_eq!(
+            read(r#"{"search": ["a b"]}"#).unwrap_err().cause,
+            "dns.search[0]: \"a b\" is not one word"
         );
         let file = "# x\nnameserver 10.0.0.1 \nnameserver\n;y\ndomain d e\ndomain\nsearch a b\n\
                     options ndots:2 rotate\nfoo bar\n";

@@ -5,6 +5,7 @@
 
 use super::message::{Batch, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Received, attributes, u32_at};
 use crate::Cidr;
+use crate::address::octets;
 use std::net::IpAddr;
 
 const RTM_NEWADDR: u16 = 20;
@@ -99,10 +100,7 @@ pub(super) fn ip(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 pub(super) fn bytes(batch: &mut Batch, kind: u16, ip: IpAddr) {
-    match ip {
-        IpAddr::V4(ip) => batch.attr(kind, &ip.octets()),
-        IpAddr::V6(ip) => batch.attr(kind, &ip.octets()),
-    }
+    batch.attr(kind, &octets(ip));
 }
 
 /// `struct ifaddrmsg`

@@ -343,14 +343,13 @@ pub fn parse(message: &Received<'_>) -> Option<Link> {
 fn about(link: &mut Link, info: &[u8]) {
     let kind = find(info, &[IFLA_INFO_KIND]);
     link.kind = kind.map(message::text).unwrap_or_default();
-    if link.kind == "bridge" {
-        let filtering = find(info, &[IFLA_INFO_DATA, IFLA_BR_VLAN_FILTERING]);
-        link.vlan_filtering = filtering.is_some_and(|value| value.first() == Some(&1));
-    }
-    if find(info, &[IFLA_INFO_SLAVE_KIND]).is_some_and(|kind| message::text(kind) == "bridge") {
-        let state = find(info, &[IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_STATE]);
-        link.port_state = state.and_then(|value| value.first().copied());
-    }
+    let filtering = find(info, &[IFLA_INFO_DATA, IFLA_BR_VLAN_FILTERING])
+        .is_some_and(|value| value.first() == Some(&1));
+    link.vlan_filtering = link.kind == "bridge" && filtering;
+    let is_port =
+        find(info, &[IFLA_INFO_SLAVE_KIND]).is_some_and(|kind| message::text(kind) == "bridge");
+    let state = find(info, &[IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_STATE]).filter(|_| is_port);
+    link.port_state = state.and_then(|value| value.first().copied());
 }
 
 fn takes_v6(spec: &[u8]) -> bool {

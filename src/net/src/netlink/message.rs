@@ -83,15 +83,7 @@ impl Batch {
         self.attr(kind, &value.to_ne_bytes());
     }
 
-    pub fn be16(&mut self, kind: u16, value: u16) {
-        self.attr(kind, &value.to_be_bytes());
-    }
-
     pub fn be32(&mut self, kind: u16, value: u32) {
-        self.attr(kind, &value.to_be_bytes());
-    }
-
-    pub fn be64(&mut self, kind: u16, value: u64) {
         self.attr(kind, &value.to_be_bytes());
     }
 
@@ -136,10 +128,21 @@ impl Batch {
         self.starts.get(index).map_or("", |(_, what)| what)
     }
 
-    /// The bytes to be sent: lengths filled in, sequence numbers counted from
-    /// `first`, an acknowledgement asked for the last one. The kernel works in
-    /// order, so that acknowledges all that it has not refused before.
+    /// The bytes to be sent, an acknowledgement asked for the last message. The
+    /// kernel works in order, so that acknowledges all that it has not refused
+    /// before.
     pub fn seal(&mut self, first: u32) -> Result<&[u8]> {
+        if let Some((start, _)) = self.starts.last() {
+            let flags = &mut self.bytes[*start + 6..*start + 8];
+            let acked = u16::from_ne_bytes([flags[0], flags[1]]) | NLM_F_ACK;
+            flags.copy_from_slice(&acked.to_ne_bytes());
+        }
+        self.number(first)
+    }
+
+    /// The bytes as they are: lengths filled in, sequence numbers counted from
+    /// `first`.
+    pub fn number(&mut self, first: u32) -> Result<&[u8]> {
         if self.oversized {
             return Err(Fault::invalid("a netlink attribute is larger than 64 KiB"));
         }
@@ -150,10 +153,6 @@ impl Batch {
             let head = &mut self.bytes[*start..*start + HEADER];
             head[..4].copy_from_slice(&len.to_ne_bytes());
             head[8..12].copy_from_slice(&first.wrapping_add(index as u32).to_ne_bytes());
-            if index + 1 == self.starts.len() {
-                let flags = u16::from_ne_bytes([head[6], head[7]]) | NLM_F_ACK;
-                head[6..8].copy_from_slice(&flags.to_ne_bytes());
-            }
             end = *start;
         }
         Ok(&self.bytes)

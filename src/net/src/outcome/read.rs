@@ -63,6 +63,8 @@ fn families(fields: &mut Fields<'_>) -> Result<Outcome> {
                 route.gw = route.gw.or(gateway);
                 outcome.routes.push(route);
             }
+            // As later versions have them, the routes of both are one list.
+            check_count(&list, outcome.routes.len())?;
         }
         outcome.ips.push(Ip {
             address,
@@ -78,7 +80,7 @@ fn listed(fields: &mut Fields<'_>) -> Result<Outcome> {
     let interfaces = list_of(fields, "interfaces", interface)?;
     let count = interfaces.len();
     Ok(Outcome {
-        ips: list_of(fields, "ips", |place| ip(place, count))?,
+        ips: list_of(fields, "ips", |place| address(place, count))?,
         routes: list_of(fields, "routes", route)?,
         interfaces,
         dns: Dns::default(),
@@ -95,7 +97,7 @@ fn interface(place: Cursor<'_>) -> Result<Interface> {
     })
 }
 
-fn ip(place: Cursor<'_>, interfaces: usize) -> Result<Ip> {
+fn address(place: Cursor<'_>, interfaces: usize) -> Result<Ip> {
     let mut fields = place.fields()?;
     let address = cidr(&fields.need("address")?)?;
     let interface = match fields.take("interface") {
@@ -115,7 +117,8 @@ fn ip(place: Cursor<'_>, interfaces: usize) -> Result<Ip> {
     })
 }
 
-fn route(place: Cursor<'_>) -> Result<Route> {
+/// Also as configurations have it; what is behind the network's prefix is cut.
+pub(crate) fn route(place: Cursor<'_>) -> Result<Route> {
     let mut fields = place.fields()?;
     let dst = cidr(&fields.need("dst")?)?.network();
     let scope = fields.take("scope").map(|at| {
@@ -156,13 +159,17 @@ fn list_of<'a, T>(
 }
 
 fn entries<'a, T>(list: &Cursor<'a>, read: impl Fn(Cursor<'a>) -> Result<T>) -> Result<Vec<T>> {
-    let count = list.value().as_array().map_or(0, Vec::len);
-    if count > MAX_ENTRIES {
-        return Err(list.fault(format!(
-            "{count} entries are too many (at most {MAX_ENTRIES})"
-        )));
-    }
+    check_count(list, list.value().as_array().map_or(0, Vec::len))?;
     list.list_of(read)
+}
+
+fn check_count(list: &Cursor<'_>, count: usize) -> Result<()> {
+    match count > MAX_ENTRIES {
+        true => Err(list.fault(format!(
+            "{count} entries are too many (at most {MAX_ENTRIES})"
+        ))),
+        false => Ok(()),
+    }
 }
 
 fn text<'a>(place: &Cursor<'a>) -> Result<&'a str> {
@@ -190,21 +197,26 @@ fn optional_number(place: Option<Cursor<'_>>) -> Result<Option<u32>> {
     Ok(Some(number).filter(|number| *number != 0))
 }
 
-fn cidr(place: &Cursor<'_>) -> Result<Cidr> {
+pub(crate) fn cidr(place: &Cursor<'_>) -> Result<Cidr> {
     let text = text(place)?;
-    Cidr::parse(text).map_err(|_| place.fault(format!("invalid CIDR address: {}", quote(text))))
+    // IPv4 in IPv6 clothes has a prefix that means nothing to IPv4.
+    let plain = |cidr: &Cidr| cidr.ip == cidr.ip.to_canonical();
+    let cidr = Cidr::parse(text).ok().filter(plain);
+    cidr.ok_or_else(|| place.fault(format!("invalid CIDR address: {}", quote(text))))
+}
+
+/// An IPv4 address in IPv6 clothes counts as IPv4, as it does for CNI's own
+/// plugins.
+pub(crate) fn ip(place: &Cursor<'_>) -> Result<IpAddr> {
+    let text = text(place)?;
+    let ip: IpAddr = text
+        .parse()
+        .map_err(|_| place.fault(format!("invalid IP address: {}", quote(text))))?;
+    Ok(ip.to_canonical())
 }
 
 /// Empty is as good as absent: Go writes an address that it has not as `""`.
-fn optional_ip(place: Option<Cursor<'_>>) -> Result<Option<IpAddr>> {
-    let Some(place) = place else {
-        return Ok(None);
-    };
-    match text(&place)? {
-        "" => Ok(None),
-        ip => ip
-            .parse()
-            .map(Some)
-            .map_err(|_| place.fault(format!("invalid IP address: {}", quote(ip)))),
-    }
+pub(crate) fn optional_ip(place: Option<Cursor<'_>>) -> Result<Option<IpAddr>> {
+    let place = place.filter(|place| place.value().as_str() != Some(""));
+    place.map(|place| ip(&place)).transpose()
 }

@@ -202,3 +202,21 @@ fn versions_are_compared_as_numbers() {
         assert_eq!(Spec::parse(bad), None, "{bad}");
     }
 }
+
+#[test]
+fn routes_of_both_families_together_are_bounded() {
+    let routes = |dst: &str, count| vec![format!(r#"{{"dst":"{dst}"}}"#); count].join(",");
+    let text = |count| {
+        format!(
+            r#"{{"ip4":{{"ip":"10.1.0.5/16","routes":[{}]}},"ip6":{{"ip":"fd00::5/64","routes":[{}]}}}}"#,
+            routes("10.0.0.0/8", 200),
+            routes("fd00::/8", count),
+        )
+    };
+    let most = read(&text(56)).unwrap();
+    assert_eq!(read(&written(&most, "1.1.0")).unwrap(), most);
+    assert_eq!(
+        read(&text(57)).unwrap_err().cause,
+        "ip6.routes: 257 entries are too many (at most 256)"
+    );
+}

@@ -155,23 +155,6 @@ pub fn build() {
     ");
 }
 
-/// The pod's link alone, down: no packet moves a counter.
-pub fn quiet() {
-    sh("ip link add topod type veth peer name other");
-}
-
-/// Asks until the answer is as wanted: packets take their time.
-pub fn soon<T: PartialEq>(wanted: T, mut ask: impl FnMut() -> T) -> bool {
-    let start = std::time::Instant::now();
-    while ask() != wanted {
-        if start.elapsed() > PATIENCE {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    true
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Host,

@@ -84,11 +84,17 @@ impl Entry {
 
 /// Annotation with the interface version of a stage1 image; none means 1.
 pub const INTERFACE_VERSION: &str = "coreos.com/rkt/stage1/interface-version";
+/// Exit status of a built-in `gc` that could not leave a network: somebody else
+/// knows of the pod still.
+pub const NETWORK_STAYS: i32 = 75;
 /// Environment variable with the number of the lock fd.
 pub const LOCK_FD: &str = "RKT_LOCK_FD";
 /// Environment variables with the SELinux labels of processes and mounts.
 pub const SELINUX_CONTEXT: &str = "RKT_SELINUX_CONTEXT";
 pub const SELINUX_MOUNT_CONTEXT: &str = "RKT_SELINUX_MOUNT_CONTEXT";
+/// Environment variable with the token for the metadata service, of a built-in
+/// flavour.
+pub const MDS_TOKEN: &str = "RKT_MDS_TOKEN";
 /// Environment of the app entry points and attach.
 pub const ENTER_CMD: &str = "RKT_STAGE1_ENTERCMD";
 pub const ENTER_PID: &str = "RKT_STAGE1_ENTERPID";
@@ -256,7 +262,8 @@ impl RunArgs {
             flag(true, &format!("--private-users={shift}:{count}"));
         }
         if let Some(token) = &self.mds_token {
-            flag(true, &format!("--mds-token={token}"));
+            // Everybody may read a command line: ours takes it from MDS_TOKEN.
+            flag(!to.builtin, &format!("--mds-token={token}"));
         }
         if let Some(dir) = &self.local_config {
             flag(true, &format!("--local-config={dir}"));

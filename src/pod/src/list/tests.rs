@@ -82,7 +82,8 @@ fn pods_of_all_states_are_told_apart() {
         ip: "10.0.0.2".into(),
         ..NetInfo::default()
     };
-    running.write_networks(&[net]).unwrap();
+    let text = crate::netinfo::to_text(&[net]);
+    std::fs::write(running.path().join(layout::NET_INFO), text).unwrap();
     let mut exited = old_pod(&data, 0x60, &["a"]);
     exited.to_run().unwrap();
     drop(exited);

@@ -82,11 +82,7 @@ fn pod_cells(pod: &PodInfo, look: Look, now_ns: i64) -> [String; 5] {
 
 /// `default:ip4=172.16.28.9, …`
 fn networks(pod: &PodInfo) -> String {
-    let list: Vec<String> = pod
-        .networks
-        .iter()
-        .map(pod::NetInfo::to_string)
-        .collect();
+    let list: Vec<String> = pod.networks.iter().map(pod::NetInfo::to_string).collect();
     list.join(", ")
 }
 

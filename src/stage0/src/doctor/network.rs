@@ -4,6 +4,11 @@ use super::{Health, Row, row};
 use net::firewall::{self, Facts, Way};
 
 pub(super) fn rows() -> [Row; 2] {
+    if !cfg!(feature = "net") {
+        let why = "this build has no networks for pods";
+        return ["port forwarding", "masquerading"]
+            .map(|name| row(name, Health::Missing, "none", why));
+    }
     if !rustix::process::geteuid().is_root() {
         let why = "only root can try";
         return ["port forwarding", "masquerading"]

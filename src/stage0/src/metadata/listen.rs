@@ -107,7 +107,7 @@ fn bind(path: &Path) -> Result<OwnedFd> {
         .map_err(|e| Fault::io("mkdir", dir.display(), e))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let held = fs::open(dir, flags, Mode::empty())
-        .and_then(|dir| fs::flock(&dir, FlockOperation::LockExclusive).map(|()| dir))
+        .and_then(lock)
         .map_err(|e| Fault::io("lock", dir.display(), e))?;
     let bound = bind_locked(path).map_err(|(verb, err)| {
         let what = format!("{}: {verb}", path.display());
@@ -119,6 +119,17 @@ fn bind(path: &Path) -> Result<OwnedFd> {
     });
     drop(held);
     bound
+}
+
+/// Anybody can lock a directory that anybody can open, so nobody waits long.
+fn lock(dir: OwnedFd) -> Result<OwnedFd, Errno> {
+    for _ in 0..100 {
+        match fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            other => return other.map(|()| dir),
+        }
+    }
+    Err(Errno::WOULDBLOCK)
 }
 
 fn bind_locked(path: &Path) -> Result<OwnedFd, (&'static str, Errno)> {

@@ -18,6 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketAddrV4, SocketFlags, acceptfrom_with};
 use std::cmp::Reverse;
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use sys::signal::{self, Signals};
@@ -86,7 +87,7 @@ impl Service<'_> {
             Peer::Root => routes::registration(&mut self.pods, request),
             Peer::Address(_) => routes::public(&self.pods, &self.key, request),
         };
-        let target: String = request.target.chars().take(SHOWN).collect();
+        let target = masked(&request.target);
         let method: String = request.method.chars().take(SHOWN).collect();
         (self.log)(&format!("{method} {target} - {}", reply.status));
         reply
@@ -128,6 +129,37 @@ fn wait(signals: &Signals, listeners: &Listeners, connections: &[Connection]) ->
     })
 }
 
+/// The host itself is one peer, whichever of its loopback addresses it takes.
+fn one(ip: Ipv4Addr) -> Ipv4Addr {
+    if ip.is_loopback() {
+        Ipv4Addr::LOCALHOST
+    } else {
+        ip
+    }
+}
+
+/// Tokens stand in targets, and logs are read by others than pods.
+fn masked(target: &str) -> String {
+    const TOKEN: usize = 32;
+    let mut shown = String::new();
+    let mut digits = String::new();
+    for c in target.chars().chain(['\0']) {
+        if c.is_ascii_hexdigit() {
+            digits.push(c);
+            continue;
+        }
+        match digits.len() {
+            TOKEN => shown.push_str("TOKEN"),
+            _ => shown.push_str(&digits),
+        }
+        digits.clear();
+        if c != '\0' {
+            shown.push(c);
+        }
+    }
+    shown.chars().take(SHOWN).collect()
+}
+
 fn accept(listener: &OwnedFd, root: bool, connections: &mut Vec<Connection>, now: Instant) {
     for _ in 0..IN_A_ROW {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -136,7 +168,7 @@ fn accept(listener: &OwnedFd, root: bool, connections: &mut Vec<Connection>, now
                 let address = address.and_then(|any| SocketAddrV4::try_from(any).ok());
                 let (peer, max_body) = match (root, address) {
                     (true, _) => (Peer::Root, REGISTRATION_BODY),
-                    (false, Some(address)) => (Peer::Address(*address.ip()), PUBLIC_BODY),
+                    (false, Some(address)) => (Peer::Address(one(*address.ip())), PUBLIC_BODY),
                     // It is gone already.
                     (false, None) => continue,
                 };
@@ -189,7 +221,6 @@ fn make_room(connections: &mut Vec<Connection>, new: Peer) {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
     use std::os::unix::net::UnixStream;
 
     fn from(peer: Peer) -> Connection {

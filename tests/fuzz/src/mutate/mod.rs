@@ -3,17 +3,25 @@
 //! A mutation takes the input and a seeded `Dice` and gives a new input, or None where it does not know the bytes; the
 //! caller then mutates blindly. Pure, so a failing run can be repeated.
 
+mod dhcp;
 mod index;
 mod json;
+mod netlink;
+mod network;
 mod packets;
 mod tar;
 mod words;
+mod xtables;
 
+pub use dhcp::dhcp;
 pub use index::index;
 pub use json::json;
+pub use netlink::netlink;
+pub use network::network;
 pub use packets::packets;
 pub use tar::tar;
 pub use words::words;
+pub use xtables::xtables;
 
 /// What one mutation is.
 pub type Mutate = fn(&mut Dice, &[u8]) -> Option<Vec<u8>>;

@@ -6,15 +6,20 @@
 //!
 //! Each target has a bug planted (`plant`), which lies behind a property that only well-formed input has.
 
+mod cni;
+mod dhcp;
 mod image;
 mod index;
 mod layer;
 mod manifest;
+mod netlink;
+mod network;
 pub mod plant;
 mod registry;
 mod room;
 mod signature;
 mod words;
+mod xtables;
 
 use crate::mutate::{self, Mutate};
 
@@ -37,6 +42,11 @@ pub const TARGETS: &[Target] = &[
     of("image_string", words::image_string, mutate::words),
     of("page", words::page, mutate::words),
     of("signature", signature::signature, mutate::signature),
+    of("network", network::network, mutate::network),
+    of("cni_result", cni::result, mutate::network),
+    of("dhcp", dhcp::dhcp, mutate::dhcp),
+    of("netlink", netlink::netlink, mutate::netlink),
+    of("xtables", xtables::xtables, mutate::xtables),
 ];
 
 const fn of(name: &'static str, run: fn(&[u8]), mutate: Mutate) -> Target {

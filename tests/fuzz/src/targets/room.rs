@@ -49,6 +49,11 @@ impl Room {
         open(&self.path.join("into"))
     }
 
+    /// The directory's own path, for what is not given an fd.
+    pub fn path(&self) -> PathBuf {
+        self.path.join("into")
+    }
+
     pub fn rootfs(&self) -> OwnedFd {
         open(&self.path.join("into/rootfs"))
     }

@@ -37,6 +37,10 @@ fn run(verb: &str, args: &[&str]) -> Result<(), String> {
         ("env", []) => std::env::vars().for_each(|(k, v)| println!("{k}={v}")),
         ("cwd", []) => println!("{}", said(std::env::current_dir())?.display()),
         ("cat", [path]) => print!("{}", said(std::fs::read_to_string(path))?),
+        ("show", [path]) => match std::fs::read_to_string(path) {
+            Ok(text) => print!("=== {path} is\n{text}"),
+            Err(e) => println!("=== {path} is not: {e}"),
+        },
         ("stdin", []) => print!("{}", said(std::io::read_to_string(std::io::stdin()))?),
         ("ls", [path]) => list(path)?,
         ("write", [path, text]) => said(std::fs::write(path, format!("{text}\n")))?,
@@ -53,6 +57,21 @@ fn run(verb: &str, args: &[&str]) -> Result<(), String> {
         ("spin", [seconds]) => {
             let end = std::time::Instant::now() + Duration::from_secs(number(seconds)?);
             while std::time::Instant::now() < end {}
+        }
+        ("serve", [port]) => {
+            said(tests::talk::serve_everywhere(number(port)?))?;
+            println!("serving={port}");
+        }
+        ("serve-at", [address]) => {
+            said(tests::talk::serve(number(address)?))?;
+            println!("serving={address}");
+        }
+        ("ask", [protocol, address]) => {
+            let protocol = tests::talk::Protocol::parse(protocol).ok_or("no such protocol")?;
+            match tests::talk::ask(protocol, number(address)?) {
+                Ok(seen) => println!("seen={seen}"),
+                Err(e) => println!("seen={e}"),
+            }
         }
         ("orphan", rest) => {
             said(
@@ -72,7 +91,8 @@ fn run(verb: &str, args: &[&str]) -> Result<(), String> {
 }
 
 fn number<N: std::str::FromStr>(text: &str) -> Result<N, String> {
-    text.parse().map_err(|_| format!("{text:?} is no number"))
+    text.parse()
+        .map_err(|_| format!("{text:?} is not what is expected here"))
 }
 
 fn said<T>(result: std::io::Result<T>) -> Result<T, String> {

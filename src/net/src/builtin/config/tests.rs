@@ -54,13 +54,26 @@ fn an_empty_bridge_has_the_defaults() {
 fn a_default_gateway_is_a_gateway() {
     let text = r#"{"isDefaultGateway": true, "vlan": 100, "bridge": "br",
         "vlanTrunk": [{"id": 5}, {"minID": 10, "maxID": 20}],
-        "dns": {"nameservers": ["10.0.0.1"]}, "ipam": {"type": "dhcp"}}"#;
+        "dns": {"nameservers": ["10.0.0.1"]}, "ipam": {"type": "host-local"}}"#;
     let conf = with("bridge", text, "", bridge).unwrap();
     assert!(conf.gateway && conf.default_gateway && conf.filters_vlans());
     assert_eq!(conf.vlan_gateway().unwrap(), "br.100");
     assert_eq!(conf.trunk, [Vlan::Trunk(5, 5), Vlan::Trunk(10, 20)]);
     assert_eq!(conf.common.dns.as_ref().unwrap().nameservers, ["10.0.0.1"]);
-    assert!(conf.common.ipam_needs_link());
+    assert!(!conf.common.ipam_needs_link());
+}
+
+/// Its address would be what a stranger's server says.
+#[test]
+fn a_gateway_has_no_address_from_dhcp() {
+    let dhcp = r#""ipam": {"type": "dhcp"}"#;
+    let conf = with("bridge", &format!("{{{dhcp}}}"), "", bridge).unwrap();
+    assert!(conf.common.ipam_needs_link() && !conf.gateway);
+    for key in ["isGateway", "isDefaultGateway"] {
+        let text = format!(r#"{{"{key}": true, {dhcp}}}"#);
+        let fault = with("bridge", &text, "", bridge).unwrap_err();
+        assert!(fault.to_string().contains("isGateway: "), "{fault}");
+    }
 }
 
 #[test]
@@ -188,7 +201,7 @@ fn what_cannot_be_is_refused_with_file_and_key() {
         (
             "ptp",
             r#"{"dns": {"search": ["a\nnameserver 6.6.6.6"]}}"#,
-            "dns.search[0]: must not",
+            "is not one word",
         ),
         (
             "ptp",

@@ -4,12 +4,15 @@
 //! comparison that fails ends the rule. Everything has been in the kernel since
 //! Linux 4.10, `Fib` being the youngest.
 
-use super::message::{Batch, Family};
+use super::message::{Family, nest};
+use crate::address::octets;
+use crate::netlink::Batch;
 use std::net::IpAddr;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expression {
-    Meta(Key),
+    /// The transport protocol's number.
+    Protocol,
     Payload {
         base: Base,
         offset: u32,
@@ -27,7 +30,6 @@ pub enum Expression {
     /// The destination's kind of address: what `RTN_LOCAL` is one of.
     FibDestinationType,
     Counter,
-    Drop,
     Jump(&'static str),
     /// Loads the two into registers 1 and 2.
     Destination {
@@ -35,12 +37,6 @@ pub enum Expression {
         port: u16,
     },
     Masquerade,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
-    InterfaceIn = 6,
-    Protocol = 16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +49,6 @@ const REGISTER_VERDICT: u32 = 0;
 const REGISTER_1: u32 = 1;
 const REGISTER_2: u32 = 2;
 const NFT_JUMP: i32 = -3;
-const NF_DROP: i32 = 0;
 const ELEMENT: u16 = 1;
 const VALUE: u16 = 1;
 
@@ -61,14 +56,14 @@ impl Expression {
     /// Its name in the kernel, which a module may be called after.
     pub fn name(&self) -> &'static str {
         match self {
-            Expression::Meta(_) => "meta",
+            Expression::Protocol => "meta",
             Expression::Payload { .. } => "payload",
             Expression::Compare { .. } => "cmp",
             Expression::Mask(_) => "bitwise",
             Expression::ConnectionStatus => "ct",
             Expression::FibDestinationType => "fib",
             Expression::Counter => "counter",
-            Expression::Drop | Expression::Jump(_) => "immediate",
+            Expression::Jump(_) => "immediate",
             Expression::Destination { .. } => "nat",
             Expression::Masquerade => "masq",
         }
@@ -78,10 +73,7 @@ impl Expression {
     pub fn encode(&self, batch: &mut Batch) {
         match self {
             Expression::Destination { to, port } => {
-                match to {
-                    IpAddr::V4(ip) => immediate(batch, REGISTER_1, &ip.octets()),
-                    IpAddr::V6(ip) => immediate(batch, REGISTER_1, &ip.octets()),
-                }
+                immediate(batch, REGISTER_1, &octets(*to));
                 immediate(batch, REGISTER_2, &port.to_be_bytes());
                 let family = match to {
                     IpAddr::V4(_) => Family::V4,
@@ -95,88 +87,86 @@ impl Expression {
 
     fn attributes(&self, batch: &mut Batch) {
         match self {
-            Expression::Meta(key) => {
-                batch.put_u32(2, *key as u32);
-                batch.put_u32(1, REGISTER_1);
+            Expression::Protocol => {
+                const KEY: u32 = 16;
+                batch.be32(2, KEY);
+                batch.be32(1, REGISTER_1);
             }
             Expression::Payload { base, offset, len } => {
-                batch.put_u32(1, REGISTER_1);
-                batch.put_u32(2, *base as u32);
-                batch.put_u32(3, *offset);
-                batch.put_u32(4, *len);
+                batch.be32(1, REGISTER_1);
+                batch.be32(2, *base as u32);
+                batch.be32(3, *offset);
+                batch.be32(4, *len);
             }
             Expression::Compare { not, data } => {
-                batch.put_u32(1, REGISTER_1);
-                batch.put_u32(2, u32::from(*not));
+                batch.be32(1, REGISTER_1);
+                batch.be32(2, u32::from(*not));
                 value(batch, 3, data);
             }
             Expression::Mask(mask) => {
-                batch.put_u32(1, REGISTER_1);
-                batch.put_u32(2, REGISTER_1);
-                batch.put_u32(3, mask.len() as u32);
+                batch.be32(1, REGISTER_1);
+                batch.be32(2, REGISTER_1);
+                batch.be32(3, mask.len() as u32);
                 value(batch, 4, mask);
                 value(batch, 5, &vec![0; mask.len()]);
             }
             Expression::ConnectionStatus => {
                 const STATUS: u32 = 2;
-                batch.put_u32(2, STATUS);
-                batch.put_u32(1, REGISTER_1);
+                batch.be32(2, STATUS);
+                batch.be32(1, REGISTER_1);
             }
             Expression::FibDestinationType => {
                 const DESTINATION: u32 = 2;
                 const ADDRESS_TYPE: u32 = 3;
-                batch.put_u32(3, DESTINATION);
-                batch.put_u32(2, ADDRESS_TYPE);
-                batch.put_u32(1, REGISTER_1);
+                batch.be32(3, DESTINATION);
+                batch.be32(2, ADDRESS_TYPE);
+                batch.be32(1, REGISTER_1);
             }
-            Expression::Drop => verdict(batch, NF_DROP, None),
-            Expression::Jump(chain) => verdict(batch, NFT_JUMP, Some(chain)),
+            Expression::Jump(chain) => jump(batch, chain),
             Expression::Counter | Expression::Destination { .. } | Expression::Masquerade => {}
         }
     }
 }
 
 fn element(batch: &mut Batch, name: &str, attributes: impl FnOnce(&mut Batch)) {
-    let element = batch.nest(ELEMENT);
-    batch.put_text(1, name);
-    let data = batch.nest(2);
+    let element = nest(batch, ELEMENT);
+    batch.text(1, name);
+    let data = nest(batch, 2);
     attributes(batch);
-    batch.close(data);
-    batch.close(element);
+    batch.end(data);
+    batch.end(element);
 }
 
 fn immediate(batch: &mut Batch, register: u32, data: &[u8]) {
     element(batch, "immediate", |batch| {
-        batch.put_u32(1, register);
+        batch.be32(1, register);
         value(batch, 2, data);
     });
 }
 
 fn value(batch: &mut Batch, kind: u16, data: &[u8]) {
-    let nest = batch.nest(kind);
-    batch.put(VALUE, data);
-    batch.close(nest);
+    let nested = nest(batch, kind);
+    batch.attr(VALUE, data);
+    batch.end(nested);
 }
 
-fn verdict(batch: &mut Batch, code: i32, chain: Option<&str>) {
-    batch.put_u32(1, REGISTER_VERDICT);
-    let data = batch.nest(2);
-    let nest = batch.nest(2);
-    batch.put_u32(1, code as u32);
-    if let Some(chain) = chain {
-        batch.put_text(2, chain);
-    }
-    batch.close(nest);
-    batch.close(data);
+fn jump(batch: &mut Batch, chain: &str) {
+    batch.be32(1, REGISTER_VERDICT);
+    let data = nest(batch, 2);
+    let verdict = nest(batch, 2);
+    batch.be32(1, NFT_JUMP as u32);
+    batch.text(2, chain);
+    batch.end(verdict);
+    batch.end(data);
 }
 
 /// To the address in register 1 and the port in register 2.
 fn destination(batch: &mut Batch, family: Family) {
     const DESTINATION_NAT: u32 = 1;
     const PORT_GIVEN: u32 = 2;
-    batch.put_u32(1, DESTINATION_NAT);
-    batch.put_u32(2, family as u32);
-    batch.put_u32(3, REGISTER_1);
-    batch.put_u32(5, REGISTER_2);
-    batch.put_u32(7, PORT_GIVEN);
+    batch.be32(1, DESTINATION_NAT);
+    batch.be32(2, family as u32);
+    batch.be32(3, REGISTER_1);
+    batch.be32(5, REGISTER_2);
+    batch.be32(7, PORT_GIVEN);
 }

@@ -6,10 +6,11 @@
 //! back of a translated connection is translated only at hooks with a chain.
 //! Every rule that decides has a counter.
 
-use super::expression::{Base, Expression, Key};
+use super::expression::{Base, Expression};
 use super::message::Family;
 use crate::Cidr;
-use crate::rules::{Forward, Masquerade, Protocol, Rules};
+use crate::address::octets;
+use crate::rules::{Forward, LOOPBACK, LOOPBACK_V6, Masquerade, Protocol, Rules};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +29,6 @@ pub struct Chain {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hook {
-    pub kind: &'static str,
     pub number: u32,
     pub priority: i32,
 }
@@ -39,7 +39,6 @@ pub struct Rule {
     pub expressions: Vec<Expression>,
 }
 
-const RAW: i32 = -300;
 const DESTINATION: i32 = -100;
 const SOURCE: i32 = 100;
 
@@ -47,39 +46,17 @@ const PORTS: Chain = Chain {
     name: "ports",
     hook: None,
 };
-const GUARD: Chain = base("guard", "filter", 0, RAW);
-const PREROUTING: Chain = base("prerouting", "nat", 0, DESTINATION);
-const INPUT: Chain = base("input", "nat", 1, SOURCE);
-const OUTPUT: Chain = base("output", "nat", 3, DESTINATION);
-const POSTROUTING: Chain = base("postrouting", "nat", 4, SOURCE);
+const PREROUTING: Chain = base("prerouting", 0, DESTINATION);
+const INPUT: Chain = base("input", 1, SOURCE);
+const OUTPUT: Chain = base("output", 3, DESTINATION);
+const POSTROUTING: Chain = base("postrouting", 4, SOURCE);
 
-const fn base(name: &'static str, kind: &'static str, number: u32, priority: i32) -> Chain {
+const fn base(name: &'static str, number: u32, priority: i32) -> Chain {
     Chain {
         name,
-        hook: Some(Hook {
-            kind,
-            number,
-            priority,
-        }),
+        hook: Some(Hook { number, priority }),
     }
 }
-
-const LOOPBACK: Cidr = Cidr {
-    ip: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)),
-    len: 8,
-};
-const LOOPBACK_V6: Cidr = Cidr {
-    ip: IpAddr::V6(Ipv6Addr::LOCALHOST),
-    len: 128,
-};
-const MULTICAST: Cidr = Cidr {
-    ip: IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)),
-    len: 4,
-};
-const MULTICAST_V6: Cidr = Cidr {
-    ip: IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)),
-    len: 8,
-};
 
 /// The tables that there is something for.
 pub fn tables(rules: &Rules) -> Vec<Table> {
@@ -110,7 +87,6 @@ pub fn specimen(family: Family) -> Table {
         }],
         forwards: vec![forward],
         targets: Vec::new(),
-        guarded: vec!["lo".into()],
     };
     table(&rules, family).expect("there are rules of this family")
 }
@@ -121,41 +97,31 @@ fn table(rules: &Rules, family: Family) -> Option<Table> {
     let forwards: Vec<&Forward> = rules
         .forwards
         .iter()
-        .filter(|f| of_family(f.to))
+        .filter(|f| of_family(f.to) && !f.is_of_loopback())
         .filter(|f| {
             f.host_ip
                 .is_none_or(|ip| ip.is_unspecified() || of_family(ip))
         })
         .collect();
-    let guarded = match family {
-        Family::V4 => rules.guarded.as_slice(),
-        Family::V6 => &[],
-    };
     let mut table = Table {
         family,
         chains: Vec::new(),
         rules: Vec::new(),
     };
-    if !guarded.is_empty() {
-        table.chains.push(GUARD);
-        table
-            .rules
-            .extend(guarded.iter().flat_map(|name| guard(name)));
-    }
     if masquerade().next().is_some() || !forwards.is_empty() {
         table.chains.extend([PREROUTING, INPUT, POSTROUTING]);
     }
     if !forwards.is_empty() {
         table.chains.extend([OUTPUT, PORTS]);
         table.rules.extend(forwards.iter().map(|f| forward(f)));
-        table.rules.extend(to_ports(family, guarded.is_empty()));
+        table.rules.extend(to_ports(family));
         let mut own: Vec<IpAddr> = rules.targets.clone();
         own.extend(rules.masquerade.iter().map(|m| m.address));
         own.retain(|ip| of_family(*ip));
         let mut targets: Vec<IpAddr> = forwards.iter().map(|f| f.to).collect();
         targets.sort_unstable();
         targets.dedup();
-        table.rules.extend(returning(&targets, own, family));
+        table.rules.extend(returning(&targets, own));
         table
             .rules
             .extend(masquerade().flat_map(|m| neighbours(&targets, m)));
@@ -164,41 +130,17 @@ fn table(rules: &Rules, family: Family) -> Option<Table> {
     (!table.chains.is_empty()).then_some(table)
 }
 
-/// Nothing that comes in at this interface is to or from the host's loopback.
-fn guard(interface: &str) -> [Rule; 2] {
-    [16, 12].map(|offset| {
-        let mut name = interface.as_bytes().to_vec();
-        name.resize(16, 0);
-        let mut expressions = vec![
-            Expression::Meta(Key::InterfaceIn),
-            Expression::Compare {
-                not: false,
-                data: name,
-            },
-        ];
-        expressions.extend(address(offset, LOOPBACK, false));
-        expressions.extend([Expression::Counter, Expression::Drop]);
-        Rule {
-            chain: GUARD.name,
-            expressions,
-        }
-    })
-}
-
-/// What is for an address of the host may be for a forwarded port. Not `::1`:
-/// answers to it are routed to the loopback interface alone, so that they
-/// cannot come in by another; nor 127.0.0.0/8, unless there is an interface
-/// that lets its packets cross.
-fn to_ports(family: Family, closed: bool) -> [Rule; 2] {
+/// What is for an address of the host may be for a forwarded port. Not its
+/// loopback, which has a process of its own to serve it: a frame from anywhere
+/// can be addressed to that, and would be led on before the kernel sees how
+/// odd it is.
+fn to_ports(family: Family) -> [Rule; 2] {
+    let loopback = match family {
+        Family::V4 => LOOPBACK,
+        Family::V6 => LOOPBACK_V6,
+    };
     [PREROUTING, OUTPUT].map(|chain| {
-        let mut expressions = Vec::new();
-        if chain == OUTPUT {
-            match family {
-                Family::V6 => expressions.extend(to(LOOPBACK_V6, true)),
-                Family::V4 if closed => expressions.extend(to(LOOPBACK, true)),
-                Family::V4 => {}
-            }
-        }
+        let mut expressions = to(loopback, true);
         expressions.extend([
             Expression::FibDestinationType,
             Expression::Compare {
@@ -221,15 +163,11 @@ fn forward(forward: &Forward) -> Rule {
     if let Some(ip) = forward.host_ip.filter(|ip| !ip.is_unspecified()) {
         expressions.extend(to(Cidr::host(ip), false));
     }
-    let protocol = match forward.protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
-    };
     expressions.extend([
-        Expression::Meta(Key::Protocol),
+        Expression::Protocol,
         Expression::Compare {
             not: false,
-            data: vec![protocol],
+            data: vec![forward.protocol.number()],
         },
         Expression::Payload {
             base: Base::Transport,
@@ -252,15 +190,12 @@ fn forward(forward: &Forward) -> Rule {
     }
 }
 
-/// Connections whose answers would not pass the host again: from the host's
-/// loopback, and from the pod to itself. Only a forwarded port can have led
+/// Connections whose answers would not pass the host again: from the pod to
+/// itself. Only a forwarded port can have led
 /// packets of these addresses here, so the port is not looked at.
-fn returning(targets: &[IpAddr], own: Vec<IpAddr>, family: Family) -> Vec<Rule> {
+fn returning(targets: &[IpAddr], own: Vec<IpAddr>) -> Vec<Rule> {
     let mut sources: Vec<Cidr> = own.into_iter().map(Cidr::host).collect();
     sources.extend(targets.iter().copied().map(Cidr::host));
-    if family == Family::V4 {
-        sources.push(LOOPBACK);
-    }
     sources.sort_unstable();
     sources.dedup();
     let pairs = targets
@@ -312,13 +247,9 @@ fn leaving(masquerade: &Masquerade) -> Option<Rule> {
     if masquerade.within.len == 0 {
         return None;
     }
-    let multicast = match masquerade.address {
-        IpAddr::V4(_) => MULTICAST,
-        IpAddr::V6(_) => MULTICAST_V6,
-    };
     let mut expressions = from(Cidr::host(masquerade.address));
     expressions.extend(to(masquerade.within.network(), true));
-    expressions.extend(to(multicast, true));
+    expressions.extend(to(masquerade.multicast(), true));
     Some(masquerading(expressions))
 }
 
@@ -350,11 +281,4 @@ fn address(offset: u32, network: Cidr, not: bool) -> Vec<Expression> {
     }
     expressions.push(Expression::Compare { not, data });
     expressions
-}
-
-fn octets(ip: IpAddr) -> Vec<u8> {
-    match ip {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    }
 }

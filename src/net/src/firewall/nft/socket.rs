@@ -4,7 +4,8 @@
 //! its answers by then; so they are read without waiting. Of a dump the next
 //! piece is queued inside of each `recv`.
 
-use super::message::{Batch, Reply, replies};
+use super::message::{Reply, replies};
+use crate::netlink::Batch;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, sendto,
@@ -26,17 +27,20 @@ pub fn open() -> io::Result<OwnedFd> {
 /// Sends the messages and hands on each answer.
 pub fn exchange(
     socket: BorrowedFd<'_>,
-    batch: &Batch,
+    batch: &mut Batch,
     mut each: impl FnMut(Reply<'_>),
 ) -> io::Result<()> {
+    let bytes = batch
+        .number(0)
+        .map_err(|fault| io::Error::new(io::ErrorKind::InvalidInput, fault.cause))?;
     // A transaction is one datagram, and the default allows 200 KB. What the
     // limit is shows in the answer to `sendto`.
-    if batch.bytes.len() > 100_000 {
-        let wanted = batch.bytes.len().saturating_mul(2);
+    if bytes.len() > 100_000 {
+        let wanted = bytes.len().saturating_mul(2);
         let _ = sockopt::set_socket_send_buffer_size_force(socket, wanted);
     }
     let kernel = netlink::SocketAddrNetlink::new(0, 0);
-    sendto(socket, &batch.bytes, SendFlags::empty(), &kernel)?;
+    sendto(socket, bytes, SendFlags::empty(), &kernel)?;
     let mut buffer = vec![0; 1 << 16];
     loop {
         match recv(socket, &mut buffer[..], RecvFlags::DONTWAIT) {

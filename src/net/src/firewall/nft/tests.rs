@@ -3,8 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::message::attribute;
 use super::*;
+use crate::netlink::message::find;
 use crate::rules::{Forward, Masquerade, Protocol};
 use crate::{Cidr, Rules};
 
@@ -24,12 +24,13 @@ const FORWARD: &str = "24000180090001006d657461000000001400028008000200000000100
 const LOCAL: &str = "2800018008000100666962001c0002800800030000000002080002000000000308000100000000012c000180\
 08000100636d700020000280080001000000000108000200000000000c00038008000100020000003c0001800e000100696d6d656469\
 6174650000002800028008000100000000001c0002801800028008000100fffffffd0a000200706f727473000000";
-/// `iifname "veth0" ip daddr 127.0.0.0/8 counter drop`
-const GUARD: &str = "24000180090001006d6574610000000014000280080002000000000608000100000000013800018008000100\
-636d70002c00028008000100000000010800020000000000180003801400010076657468300000000000000000000000340001800c00\
-01007061796c6f6164002400028008000100000000010800020000000001080003000000001008000400000000012c00018008000100\
-636d700020000280080001000000000108000200000000000c000380050001007f000000140001800c000100636f756e746572000400\
-0280300001800e000100696d6d6564696174650000001c0002800800010000000000100002800c0002800800010000000000";
+/// `ip daddr != 127.0.0.0/8`, which stands before `LOCAL`.
+const NOT_LOOPBACK: &str = "340001800c0001007061796c6f616400240002800800010000000001080002000000000108000300000000100800\
+0400000000012c00018008000100636d700020000280080001000000000108000200000000010c000380050001007f000000";
+/// `ip6 daddr != ::1`
+const NOT_LOOPBACK_V6: &str = "340001800c0001007061796c6f616400240002800800010000000001080002000000000108000300000000180800\
+0400000000103800018008000100636d70002c000280080001000000000108000200000000011800038014000100000000000000000000000000\
+00000001";
 /// `ip saddr 10.1.1.1 ip daddr != 10.1.0.0/20`, the head of a masquerading rule.
 const LEAVING: &str = "340001800c0001007061796c6f6164002400028008000100000000010800020000000001080003000000000c\
 08000400000000042c00018008000100636d700020000280080001000000000108000200000000000c000380080001000a0101013400\
@@ -56,11 +57,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn expressions(rule: &Rule) -> String {
-    let mut batch = Batch::default();
+    let mut batch = Batch::new();
     for expression in &rule.expressions {
         expression.encode(&mut batch);
     }
-    hex(&batch.bytes)
+    hex(batch.number(0).unwrap())
 }
 
 fn forward(protocol: Protocol, host_ip: Option<&str>, to: &str) -> Forward {
@@ -88,7 +89,6 @@ fn rules() -> Rules {
             forward(Protocol::Udp, Some("fd00::9"), "fd00::1"),
         ],
         targets: vec!["10.1.1.1".parse().unwrap(), "fd00::1".parse().unwrap()],
-        guarded: vec!["veth0".into()],
     }
 }
 
@@ -103,36 +103,30 @@ fn rules_are_the_bytes_that_nft_sends() {
         panic!("two families");
     };
     assert_eq!(expressions(of(v4, "ports")[0]), FORWARD);
-    assert_eq!(expressions(of(v4, "prerouting")[0]), LOCAL);
-    assert_eq!(expressions(of(v4, "output")[0]), LOCAL);
-    assert_eq!(expressions(of(v4, "guard")[0]), GUARD);
+    for chain in ["prerouting", "output"] {
+        let [v4, v6] = [v4, v6].map(|table| expressions(of(table, chain)[0]));
+        assert_eq!(v4, format!("{NOT_LOOPBACK}{LOCAL}"));
+        assert_eq!(v6, format!("{NOT_LOOPBACK_V6}{LOCAL}"));
+    }
     assert_eq!(expressions(of(v6, "ports")[0]), FORWARD_V6);
     let leaving = of(v4, "postrouting").last().map(|rule| expressions(rule));
     let leaving = leaving.unwrap();
     assert!(leaving.starts_with(LEAVING) && leaving.ends_with(MASQUERADE));
-    assert_eq!(of(v6, "guard").len(), 0);
-    // To its own port: from the pod itself, its neighbours, and over IPv4's loopback.
-    assert_eq!(of(v4, "postrouting").len(), 4);
+    // To its own port: from the pod itself and its neighbours.
+    assert_eq!(of(v4, "postrouting").len(), 3);
     assert_eq!(of(v6, "postrouting").len(), 1);
-    assert!(expressions(of(v6, "output")[0]).ends_with(LOCAL));
-    assert_ne!(expressions(of(v6, "output")[0]), LOCAL);
 }
 
 #[test]
 fn only_what_is_asked_for_has_chains() {
     let mut rules = rules();
     rules.forwards.clear();
-    rules.guarded.clear();
     let tables = ruleset::tables(&rules);
     let names: Vec<_> = tables[0].chains.iter().map(|chain| chain.name).collect();
     assert_eq!(names, ["prerouting", "input", "postrouting"]);
     assert_eq!(tables.len(), 1);
     rules.masquerade.clear();
     assert!(ruleset::tables(&rules).is_empty());
-    rules.guarded.push("br0".into());
-    let tables = ruleset::tables(&rules);
-    assert_eq!(tables[0].chains.len(), 1);
-    assert_eq!(tables[0].rules.len(), 2);
 }
 
 #[test]
@@ -148,7 +142,16 @@ fn what_cannot_match_has_no_rule() {
     let tables = ruleset::tables(&rules);
     assert_eq!(of(&tables[0], "ports").len(), 1);
     assert_eq!(expressions(of(&tables[0], "ports")[0]), FORWARD);
-    assert_eq!(of(&tables[0], "postrouting").len(), 2);
+    assert_eq!(of(&tables[0], "postrouting").len(), 1);
+    // The host's loopback is left to a process.
+    let rules = Rules {
+        forwards: vec![
+            forward(Protocol::Tcp, Some("127.0.0.1"), "10.1.1.1"),
+            forward(Protocol::Tcp, Some("::1"), "fd00::1"),
+        ],
+        ..Rules::default()
+    };
+    assert!(ruleset::tables(&rules).is_empty());
 }
 
 #[test]
@@ -173,18 +176,18 @@ fn the_transaction_makes_way_first() {
     let mut transaction = Transaction::new();
     transaction.make_way("rkt-1", Family::V4);
     transaction.table("rkt-1", ID, TABLE_OWNER, &tables[0]);
-    let kinds: Vec<u16> = messages(&transaction.batch.bytes).map(|m| m.0).collect();
+    let bytes = transaction.batch.number(0).unwrap().to_vec();
+    let kinds: Vec<u16> = messages(&bytes).map(|m| m.0).collect();
     assert_eq!(kinds[..4], [0x10, NEWTABLE, DELTABLE, NEWTABLE]);
-    assert_eq!(kinds[4..10], [NEWCHAIN; 6]);
-    assert!(kinds[10..].iter().all(|kind| *kind == NEWRULE));
+    assert_eq!(kinds[4..9], [NEWCHAIN; 5]);
+    assert!(kinds[9..].iter().all(|kind| *kind == NEWRULE));
     assert_eq!(kinds.len(), transaction.parts.len());
-    let table = messages(&transaction.batch.bytes).nth(3).unwrap().1;
-    assert_eq!(attribute(table, 1).unwrap(), b"rkt-1\0");
-    assert_eq!(attribute(table, 2).unwrap(), [0, 0, 0, 2]);
-    let chain = messages(&transaction.batch.bytes).nth(4).unwrap().1;
-    let expected = "0a000100726b742d310000000a00030067756172640000000b00070066696c74657200001400048008000100\
-00000000\
-08000200fffffed4";
+    let table = messages(&bytes).nth(3).unwrap().1;
+    assert_eq!(find(table, &[1]).unwrap(), b"rkt-1\0");
+    assert_eq!(find(table, &[2]).unwrap(), [0, 0, 0, 2]);
+    let chain = messages(&bytes).nth(4).unwrap().1;
+    let expected = "0a000100726b742d310000000f000300707265726f7574696e670000080007006e6174001400048008000100\
+0000000008000200ffffff9c";
     assert_eq!(hex(chain), expected);
 }
 

@@ -4,7 +4,6 @@
 //! soon as a rule of ours was in it or led to it and nothing leads to it any
 //! more: what another program put in there could never match again.
 
-use super::super::localnet;
 use super::blob::{Goes, Rule, Table};
 use super::plan::{Change, PREFIXES};
 use super::rule::{self, Action, Spec};
@@ -87,27 +86,4 @@ fn make(table: &mut Table<'_>, id: &str, spec: &Spec, newest: bool) -> Rule<'sta
 fn ensure(table: &mut Table<'_>, name: &str) -> u32 {
     let (head, end) = rule::chain_ends(table.family, name);
     table.add_chain(name, head, end).number
-}
-
-/// Interfaces guarded by `id`, and those that anything else guards too.
-pub fn guards(table: &Table<'_>, id: &str) -> (Vec<String>, Vec<String>) {
-    let comment = rule::comment(id);
-    let (mut ours, mut others) = (Vec::new(), Vec::new());
-    let hooks = table.chains.iter().filter(|chain| chain.is_hook());
-    for found in hooks.flat_map(|chain| &chain.rules) {
-        let Some(name) = rule::guarded(found) else {
-            continue;
-        };
-        let Ok(name) = String::from_utf8(name.to_vec()) else {
-            continue;
-        };
-        if localnet::check(&name).is_err() {
-            continue;
-        }
-        match rule::comment_of(table.family, found) == Some(comment.as_bytes()) {
-            true => ours.push(name),
-            false => others.push(name),
-        }
-    }
-    (ours, others)
 }

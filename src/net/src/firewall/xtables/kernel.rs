@@ -178,6 +178,7 @@ fn missing(family: Family, knows: impl Fn(Extension, &str, u8) -> bool) -> Optio
             "DNAT" => "xt_nat",
             "MASQUERADE" => "xt_MASQUERADE",
             "addrtype" => "xt_addrtype",
+            "conntrack" => "xt_conntrack",
             _ => "xt_comment",
         });
     }

@@ -21,7 +21,6 @@ pub const ERROR_NAME: usize = 30;
 /// The verdict "return to the calling chain".
 pub const RETURN: i32 = -5;
 pub const ACCEPT: i32 = -2;
-pub const DROP: i32 = -1;
 
 /// Inverts the destination; the same bit in both families.
 pub const NOT_DESTINATION: u8 = 0x10;
@@ -35,9 +34,6 @@ pub const fn aligned(len: usize) -> usize {
 pub struct Layout {
     /// Bytes of an address; source, destination and their masks come first.
     pub address: usize,
-    /// Name of the interface that the packet came in by, and its mask.
-    pub input: usize,
-    pub input_mask: usize,
     pub protocol: usize,
     pub flags: usize,
     pub inverted: usize,
@@ -54,14 +50,12 @@ impl Layout {
             Family::V4 => (4, 2, 84),
             Family::V6 => (16, 3, 136),
         };
-        let interfaces = 4 * address;
-        let protocol = interfaces + 64;
+        // After the names of two interfaces and their masks.
+        let protocol = 4 * address + 64;
         // After the packet's fields: nfcache u32, the two offsets, comefrom u32.
         let counters = aligned(ip + 12);
         Layout {
             address,
-            input: interfaces,
-            input_mask: interfaces + 32,
             protocol,
             flags: protocol + flags,
             inverted: protocol + flags + 1,

@@ -2,9 +2,8 @@
 //! nf_tables.
 //!
 //! A pod's rules go into tables that are shared with everyone: `nat` of both
-//! families, `raw` of IPv4 for guarded interfaces. Each rule bears the pod's ID in its
-//! comment, by which all of them are found again. A change of a table is one
-//! step for packets; everything in it that is not ours stays as it was,
+//! families. Each rule bears the pod's ID in its comment, by which all of them
+//! are found again. A change of a table is one step for packets; everything in it that is not ours stays as it was,
 //! counters included.
 //!
 //! `plan` (what is to be there) and `blob`, `rule`, `edit` (bytes) are pure, `kernel`
@@ -20,17 +19,17 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
-use super::localnet;
 use crate::Rules;
-use model::{Fault, fault::Result};
+use model::fault::Result;
 use plan::Change;
-use std::io;
-use sys::sockopt::{Extension, Family};
+use sys::sockopt::{Extension, Family, Info};
+
+const NAT: &str = "nat";
 
 /// Whether this kernel does it, or why not. Makes the empty table `nat` in this
 /// network namespace if it was not there.
 pub fn available() -> Result<(), String> {
-    match kernel::open(Family::V4, "nat") {
+    match kernel::open(Family::V4, NAT) {
         Ok(_) => Ok(()),
         Err(fault) => Err(match fault.hint {
             Some(hint) => format!("{} ({hint})", fault.cause),
@@ -43,7 +42,6 @@ pub fn available() -> Result<(), String> {
 /// are left.
 pub fn install(id: &str, rules: &Rules, notes: &mut dyn FnMut(String)) -> Result<()> {
     plan::check_id(id)?;
-    let raw = plan::raw(rules)?;
     let nat = [
         (Family::V4, plan::nat(Family::V4, id, rules)?),
         (Family::V6, plan::nat(Family::V6, id, rules)?),
@@ -51,18 +49,11 @@ pub fn install(id: &str, rules: &Rules, notes: &mut dyn FnMut(String)) -> Result
     let _lock = kernel::lock(notes)?;
     let done = nat
         .iter()
-        .try_for_each(|(family, changes)| set(*family, "nat", id, changes));
+        .try_for_each(|(family, changes)| set(*family, id, changes));
     if let Err(fault) = done {
         // The cause is worth more than what fails on the way back.
         let _ = remove_all(id);
         return Err(fault);
-    }
-    if let Err(fault) = guard(id, plan::guarded(rules), &raw) {
-        let _ = guard(id, &[], &[]);
-        notes(format!(
-            "forwarded ports are not reachable over the host's loopback: {}",
-            fault.cause
-        ));
     }
     Ok(())
 }
@@ -70,71 +61,48 @@ pub fn install(id: &str, rules: &Rules, notes: &mut dyn FnMut(String)) -> Result
 /// Removes them. What is not there is no failure.
 pub fn remove(id: &str) -> Result<()> {
     plan::check_id(id)?;
-    let tables = [
-        (Family::V4, "nat"),
-        (Family::V6, "nat"),
-        (Family::V4, "raw"),
-    ];
-    if !tables
-        .iter()
-        .any(|(family, table)| kernel::present(*family, table))
-    {
+    let families = [Family::V4, Family::V6];
+    if !families.iter().any(|family| kernel::present(*family, NAT)) {
         return Ok(());
     }
     let _lock = kernel::lock(&mut |_| ())?;
     remove_all(id)
 }
 
-/// All tables are tried, the first failure is told.
+/// Both tables are tried, the first failure is told.
 fn remove_all(id: &str) -> Result<()> {
-    let v4 = set(Family::V4, "nat", id, &[]);
-    let v6 = set(Family::V6, "nat", id, &[]);
-    let raw = guard(id, &[], &[]);
-    v4.and(v6).and(raw)
+    let v4 = set(Family::V4, id, &[]);
+    let v6 = set(Family::V6, id, &[]);
+    v4.and(v6)
 }
 
-/// Leaves exactly these rules of `id` in a table.
-fn set(family: Family, table: &str, id: &str, changes: &[Change]) -> Result<()> {
-    if changes.is_empty() && !kernel::present(family, table) {
+/// The table `nat` with exactly these rules of `id`, bytes in and out as the
+/// kernel has them. Pure.
+pub fn rewritten(
+    family: Family,
+    info: &Info,
+    entries: &[u8],
+    id: &str,
+    rules: &Rules,
+) -> Result<(Info, Vec<u8>)> {
+    let changes = plan::nat(family, id, rules)?;
+    let mut table = blob::Table::decode(family, info, entries)?;
+    edit::forget(&mut table, id);
+    edit::apply(&mut table, id, &changes, true)?;
+    let new = table.encode()?;
+    Ok((new.info, new.entries))
+}
+
+/// Leaves exactly these rules of `id` in the table `nat`.
+fn set(family: Family, id: &str, changes: &[Change]) -> Result<()> {
+    if changes.is_empty() && !kernel::present(family, NAT) {
         return Ok(());
     }
-    let sockets = kernel::open(family, table)?;
+    let sockets = kernel::open(family, NAT)?;
     let newest = !changes.is_empty() && sockets.knows(Extension::Target, "DNAT", 2);
-    kernel::change(&sockets, table, &mut |table| {
+    kernel::change(&sockets, NAT, &mut |table| {
         let had = edit::forget(table, id);
         edit::apply(table, id, changes, newest)?;
         Ok(had || !changes.is_empty())
     })
-}
-
-/// Leaves exactly these guards of `id`. An interface is guarded before it lets
-/// packets for 127.0.0.0/8 cross, and until it does so no more.
-fn guard(id: &str, interfaces: &[String], changes: &[Change]) -> Result<()> {
-    if changes.is_empty() && !kernel::present(Family::V4, "raw") {
-        return Ok(());
-    }
-    let sockets = kernel::open(Family::V4, "raw")?;
-    kernel::change(&sockets, "raw", &mut |table| {
-        let (ours, others) = edit::guards(table, id);
-        for name in ours {
-            if !others.contains(&name) && !interfaces.contains(&name) {
-                forbid(&name)?;
-            }
-        }
-        let had = edit::forget(table, id);
-        edit::apply(table, id, changes, true)?;
-        Ok(had || !changes.is_empty())
-    })?;
-    interfaces.iter().try_for_each(|name| localnet::allow(name))
-}
-
-/// Nothing would guard the interface any more. One that is gone is done.
-fn forbid(interface: &str) -> Result<()> {
-    let path = format!("/proc/sys/net/ipv4/conf/{interface}/route_localnet");
-    match std::fs::write(&path, "0") {
-        Err(err) if err.kind() != io::ErrorKind::NotFound => {
-            Err(Fault::io("write", format!("\"{path}\""), err))
-        }
-        _ => Ok(()),
-    }
 }

@@ -1,18 +1,18 @@
-//! `Rules` → the changes of each table, as data. Pure.
+//! `Rules` → the changes of the table `nat`, as data. Pure.
 //!
 //! Chains and rules are rkt's: `CNI-…` per masqueraded address, `RKT-PFWD-DNAT-…`
 //! and `RKT-PFWD-SNAT-…` per pod. What is inserted comes before all other rules of
 //! its chain, in the order given here. A family that has nothing to do gets
 //! no change at all.
 
-use super::super::localnet;
 use super::layout::CHAIN_NAME;
 use super::rule::{Action, Spec};
-use crate::{Cidr, Forward, Rules};
+use crate::rules::{LOOPBACK, LOOPBACK_V6};
+use crate::{Cidr, Forward, Masquerade, Rules};
 use model::{Fault, fault::Result};
 use sha2::{Digest, Sha512};
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use sys::sockopt::Family;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,6 @@ pub enum Change {
 pub const PREFIXES: [&str; 2] = ["CNI-", "RKT-PFWD-"];
 
 const POSTROUTING: &str = "POSTROUTING";
-const PREROUTING: &str = "PREROUTING";
 
 /// An ID stands in comments and in names of chains.
 pub fn check_id(id: &str) -> Result<()> {
@@ -46,41 +45,7 @@ pub fn nat(family: Family, id: &str, rules: &Rules) -> Result<Vec<Change>> {
     Ok(changes)
 }
 
-/// The interfaces that are to be crossed by packets for 127.0.0.0/8.
-pub fn guarded(rules: &Rules) -> &[String] {
-    match rules.forwards.iter().any(|f| f.to.is_ipv4()) {
-        true => &rules.guarded,
-        false => &[],
-    }
-}
-
-/// What table `raw` of IPv4 needs.
-pub fn raw(rules: &Rules) -> Result<Vec<Change>> {
-    let mut changes = Vec::new();
-    for name in guarded(rules) {
-        localnet::check(name)?;
-        let spec = Spec {
-            input: Some(name.clone()),
-            destination: Some(loopback()),
-            action: Action::Drop,
-            ..Spec::default()
-        };
-        changes.push(Change::Insert(PREROUTING, spec));
-    }
-    Ok(changes)
-}
-
 fn masquerade(family: Family, id: &str, rules: &Rules, out: &mut Vec<Change>) -> Result<()> {
-    let multicast = match family {
-        Family::V4 => Cidr {
-            ip: Ipv4Addr::new(224, 0, 0, 0).into(),
-            len: 4,
-        },
-        Family::V6 => Cidr {
-            ip: Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0).into(),
-            len: 8,
-        },
-    };
     let mut done = Vec::new();
     for masquerade in &rules.masquerade {
         let address = masquerade.address;
@@ -98,7 +63,7 @@ fn masquerade(family: Family, id: &str, rules: &Rules, out: &mut Vec<Change>) ->
             out.push(Change::Append(chain.clone(), spec));
         }
         let outward = Spec {
-            destination: Some(multicast),
+            destination: Some(masquerade.multicast()),
             not_destination: true,
             action: Action::Masquerade,
             ..Spec::default()
@@ -119,7 +84,8 @@ fn forward(family: Family, id: &str, rules: &Rules, out: &mut Vec<Change>) -> Re
     let dnat = format!("RKT-PFWD-DNAT-{short}");
     let snat = format!("RKT-PFWD-SNAT-{short}");
     let mut seen = HashSet::new();
-    for forward in rules.forwards.iter().filter(|f| is(family, f.to)) {
+    let forwards = rules.forwards.iter().filter(|f| is(family, f.to));
+    for forward in forwards.filter(|f| !f.is_of_loopback()) {
         let (to_pod, from_pod) = forwarded(family, forward)?;
         out.push(Change::Append(dnat.clone(), to_pod));
         // Two ports of the host may lead to one of the pod.
@@ -130,20 +96,22 @@ fn forward(family: Family, id: &str, rules: &Rules, out: &mut Vec<Change>) -> Re
     if seen.is_empty() {
         return Ok(());
     }
+    // Not the host's loopback, which has a process of its own to serve it: a
+    // frame from anywhere can be addressed to that, and would be led on before
+    // the kernel sees how odd it is.
     let to_local = Spec {
+        destination: Some(match family {
+            Family::V4 => LOOPBACK,
+            Family::V6 => LOOPBACK_V6,
+        }),
+        not_destination: true,
         to_local: true,
         action: Action::Jump(dnat),
         ..Spec::default()
     };
-    // No interface lets packets for 127.0.0.0/8 cross: they have a process.
-    let closed = family == Family::V4 && rules.guarded.is_empty();
-    let from_here = Spec {
-        destination: closed.then(loopback),
-        not_destination: closed,
-        ..to_local.clone()
-    };
-    out.push(Change::Insert("OUTPUT", from_here));
-    out.push(Change::Insert(PREROUTING, to_local));
+    for hook in ["OUTPUT", "PREROUTING"] {
+        out.push(Change::Insert(hook, to_local.clone()));
+    }
     for target in rules.targets.iter().filter(|ip| is(family, **ip)) {
         let hairpin = Spec {
             source: Some(Cidr::host(*target)),
@@ -152,17 +120,19 @@ fn forward(family: Family, id: &str, rules: &Rules, out: &mut Vec<Change>) -> Re
             ..Spec::default()
         };
         out.push(Change::Insert(POSTROUTING, hairpin));
-    }
-    // The kernel routes nothing from ::1 to another interface.
-    if family == Family::V4 {
-        let from_host = Spec {
-            source: Some(loopback()),
-            destination: Some(loopback()),
-            not_destination: true,
-            action: Action::Jump(snat),
-            ..Spec::default()
-        };
-        out.push(Change::Insert(POSTROUTING, from_host));
+        // Neighbours on a bridge are answered without the host; what they send
+        // to the pod directly stays as it is.
+        let near = |m: &&Masquerade| m.within.len > 0 && m.within.contains(*target);
+        for masquerade in rules.masquerade.iter().filter(near) {
+            let neighbours = Spec {
+                source: Some(masquerade.within.network()),
+                destination: Some(Cidr::host(*target)),
+                translated: true,
+                action: Action::Jump(snat.clone()),
+                ..Spec::default()
+            };
+            out.push(Change::Insert(POSTROUTING, neighbours));
+        }
     }
     Ok(())
 }
@@ -198,13 +168,6 @@ fn masquerade_chain(address: IpAddr, id: &str) -> String {
     }
     name.truncate(CHAIN_NAME);
     name
-}
-
-fn loopback() -> Cidr {
-    Cidr {
-        ip: Ipv4Addr::new(127, 0, 0, 0).into(),
-        len: 8,
-    }
 }
 
 fn is(family: Family, ip: IpAddr) -> bool {

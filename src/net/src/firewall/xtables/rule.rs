@@ -1,15 +1,16 @@
-//! One rule of ours → the bytes of an entry, and what can be read off an
-//! entry again: its comment, its interface.
+//! One rule of ours → the bytes of an entry, and what is read off an entry
+//! again: its comment.
 //!
 //! The revisions of extensions are those that every kernel since 3.7 has: a
 //! kernel that lacks one says ENOENT, and `EXTENSIONS` says whom to ask for.
 //! Only DNAT is of the newest revision where that is known, as iptables itself
 //! would make it: `iptables-save` writes an older one wrong.
 
-use super::blob::{Goes, Rule};
+use super::blob::Rule;
 use super::layout::{self, EXTENSION_HEAD, EXTENSION_NAME, Layout, aligned};
+use crate::address::octets;
 use crate::{Cidr, Protocol};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use sys::sockopt::{Extension, Family};
 
 /// What a packet must be like; an unset field is true of all.
@@ -19,11 +20,12 @@ pub struct Spec {
     pub destination: Option<Cidr>,
     /// `! -d`.
     pub not_destination: bool,
-    pub input: Option<String>,
     /// The destination's port.
     pub port: Option<(Protocol, u16)>,
     /// The destination is an address of this host.
     pub to_local: bool,
+    /// It had another destination before.
+    pub translated: bool,
     pub action: Action,
 }
 
@@ -31,7 +33,6 @@ pub struct Spec {
 pub enum Action {
     #[default]
     Accept,
-    Drop,
     /// On in a chain of ours, by its name.
     Jump(String),
     Masquerade,
@@ -39,9 +40,10 @@ pub enum Action {
 }
 
 /// All extensions that rules of ours may have, with the revision.
-pub const EXTENSIONS: [(Extension, &str, u8, Option<Family>); 7] = [
+pub const EXTENSIONS: [(Extension, &str, u8, Option<Family>); 8] = [
     (Extension::Match, "comment", 0, None),
     (Extension::Match, "addrtype", 1, None),
+    (Extension::Match, "conntrack", 3, None),
     (Extension::Match, "tcp", 0, None),
     (Extension::Match, "udp", 0, None),
     (Extension::Target, "MASQUERADE", 0, None),
@@ -75,13 +77,15 @@ pub fn encode(family: Family, newest: bool, id: &str, spec: &Spec) -> Vec<u8> {
         data[2..4].copy_from_slice(&LOCAL.to_ne_bytes());
         push(&mut bytes, "addrtype", 1, &data);
     }
+    if spec.translated {
+        push(&mut bytes, "conntrack", 3, &translated());
+    }
     let mut text = comment(id).into_bytes();
     text.resize(COMMENT, 0);
     push(&mut bytes, "comment", 0, &text);
     let target = bytes.len();
     match &spec.action {
         Action::Accept => push(&mut bytes, "", 0, &layout::ACCEPT.to_ne_bytes()),
-        Action::Drop => push(&mut bytes, "", 0, &layout::DROP.to_ne_bytes()),
         Action::Jump(_) => push(&mut bytes, "", 0, &0i32.to_ne_bytes()),
         Action::Masquerade => push(&mut bytes, "MASQUERADE", 0, &nat(family, None)),
         Action::Dnat(to, port) => {
@@ -128,21 +132,6 @@ pub fn comment_of<'r>(family: Family, rule: &'r Rule<'_>) -> Option<&'r [u8]> {
     None
 }
 
-/// The interface whose packets for 127.0.0.0/8 this rule drops.
-pub fn guarded<'r>(rule: &'r Rule<'_>) -> Option<&'r [u8]> {
-    let layout = Layout::of(Family::V4);
-    let loopback = Ipv4Addr::new(127, 0, 0, 0).octets();
-    let target = layout::u16_at(&rule.bytes, layout.target_offset)?;
-    let (name, _, data) = layout::extension(&rule.bytes, target)?;
-    let destination = rule.bytes.get(4..8)? == loopback
-        && rule.bytes.get(12..16)? == [255, 0, 0, 0]
-        && *rule.bytes.get(layout.inverted)? == 0;
-    let drops =
-        rule.goes == Goes::Target && name.is_empty() && layout::i32_at(data, 0)? == layout::DROP;
-    let input = layout::text_at(&rule.bytes, layout.input, 16)?;
-    (destination && drops && !input.is_empty()).then_some(input)
-}
-
 fn head(layout: Layout, family: Family, spec: &Spec, bytes: &mut [u8]) {
     let width = layout.address;
     for (at, cidr) in [(0, spec.source), (1, spec.destination)] {
@@ -153,24 +142,27 @@ fn head(layout: Layout, family: Family, spec: &Spec, bytes: &mut [u8]) {
     if spec.not_destination {
         bytes[layout.inverted] |= layout::NOT_DESTINATION;
     }
-    if let Some(name) = &spec.input {
-        put(bytes, layout.input, name.as_bytes());
-        // The NUL belongs to the comparison: no other name that begins alike.
-        bytes[layout.input_mask..layout.input_mask + name.len() + 1].fill(0xff);
-    }
     if let Some((protocol, _)) = spec.port {
-        put(bytes, layout.protocol, &number(protocol).to_ne_bytes());
+        put(
+            bytes,
+            layout.protocol,
+            &u16::from(protocol.number()).to_ne_bytes(),
+        );
         if family == Family::V6 {
             bytes[layout.flags] |= PROTOCOL_GIVEN;
         }
     }
 }
 
-fn number(protocol: Protocol) -> u16 {
-    match protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
-    }
+/// `struct xt_conntrack_mtinfo3` for `--ctstate DNAT`: what is to be compared
+/// stands behind addresses, times and ports, and then the states.
+fn translated() -> [u8; 164] {
+    const STATE: u16 = 1;
+    const DESTINATION_TRANSLATED: u16 = 1 << 7;
+    let mut data = [0; 164];
+    put(&mut data, 146, &STATE.to_ne_bytes());
+    put(&mut data, 150, &DESTINATION_TRANSLATED.to_ne_bytes());
+    data
 }
 
 /// `struct xt_tcp`, `xt_udp`: ranges of source and destination ports; zeros.
@@ -211,13 +203,6 @@ fn range(width: usize, to: Option<(IpAddr, u16)>) -> Vec<u8> {
     address.resize(width, 0);
     let port = port.to_be_bytes();
     [&flags.to_ne_bytes()[..], &address, &address, &port, &port].concat()
-}
-
-fn octets(ip: IpAddr) -> Vec<u8> {
-    match ip {
-        IpAddr::V4(ip) => ip.octets().into(),
-        IpAddr::V6(ip) => ip.octets().into(),
-    }
 }
 
 fn put(bytes: &mut [u8], at: usize, value: &[u8]) {

@@ -13,8 +13,8 @@ mod tenant;
 mod terms;
 mod text;
 
-use crate::attach::Call;
-use crate::{Cidr, ipam::Granted};
+use crate::attach::{Call, LOOK, interrupted};
+use crate::{Cidr, Outcome, ipam::Granted};
 use client::{Client, Ear, Held, News, Task, To};
 use device::{BUFFER, Device, Line};
 use model::fault::{Kind, Result};
@@ -88,6 +88,14 @@ pub fn del(call: &Call<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What an answer grants, and for how long (None: for ever). `packet` is what a
+/// packet socket gave, headers included. Pure.
+pub fn decode(packet: &[u8]) -> std::result::Result<(Outcome, Option<Times>), &'static str> {
+    let message = frame::unwrap(packet).ok_or("it is no packet for a DHCP client")?;
+    let terms = terms::Terms::read(&message::Message::parse(message)?)?;
+    Ok((terms.outcome(), terms.times))
+}
+
 /// Settings of the CNI program of the same name that have no meaning here.
 fn note_unread(call: &Call<'_>) {
     let ipam = call.plugin.object.get("ipam").and_then(Value::as_object);
@@ -131,6 +139,11 @@ fn acquire(
         if time >= end {
             return Err(no_answer(device, &client, unsent, patience));
         }
+        if interrupted() {
+            return Err(Fault::refused(
+                "interrupted while waiting for a DHCP server",
+            ));
+        }
         if let Task::Send(message, to) = client.tick(time) {
             unsent = device.send(line, &message, to).err();
         }
@@ -142,7 +155,7 @@ fn acquire(
             }
         }
         let next = client.due().map_or(end, |due| due.min(end));
-        line.wait(next.saturating_sub(now()));
+        line.wait(next.saturating_sub(now()).min(LOOK));
     }
 }
 

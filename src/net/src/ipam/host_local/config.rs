@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// Most ranges of all sets together: each pair is compared.
 const MAX_RANGES: usize = 256;
+/// Each gives an address, and a claim names them all.
+const MAX_SETS: usize = 64;
 
 #[derive(Clone, Debug)]
 pub(super) struct Config {
@@ -192,6 +194,9 @@ fn check_sets(sets: &[Vec<Range>], ipam: &Fields<'_>, network: &Network) -> Resu
         .enumerate()
         .flat_map(|(at, set)| set.iter().map(move |range| (at, range)))
         .collect();
+    if sets.len() > MAX_SETS {
+        return Err(ipam.fault(format!("more than {MAX_SETS} range sets")));
+    }
     if all.len() > MAX_RANGES {
         return Err(ipam.fault(format!("more than {MAX_RANGES} ranges")));
     }

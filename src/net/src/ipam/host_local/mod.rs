@@ -4,7 +4,8 @@
 //! that CNI's plugin of this name shares. One lock covers a whole call, so that
 //! either all range sets give an address or none does. An attachment that holds
 //! an address already gets the same again: its set-up was killed and is tried
-//! once more. Nothing is synced: a power cut ends the pods, and `gc` frees.
+//! once more. However many addresses are held, only those are read that the
+//! attachment claims. Nothing is synced: a power cut ends the pods, and `gc` frees.
 
 mod choose;
 mod config;
@@ -20,7 +21,7 @@ use choose::Choice;
 use config::{Config, RangeSet};
 use leases::{Holder, Leases};
 use model::text::quote;
-use model::{Fault, fault::Result};
+use model::{Fault, Kind, fault::Result};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
@@ -38,14 +39,12 @@ pub(super) fn add(call: &Call<'_>) -> Result<Outcome> {
         None => Dns::default(),
     };
     let requested = choose::requested(&config.sets, &config.requested)?;
-    let mut allocation = Allocation {
+    let allocation = Allocation {
         leases: Leases::open(&config.dir, site.patience)?,
         network: &network.name,
         id: site.id,
         if_name: call.if_name,
         sets: &config.sets,
-        held: Vec::new(),
-        made: Vec::new(),
     };
     let choices = allocation.run(&requested)?;
     Ok(Outcome {
@@ -74,17 +73,29 @@ pub(super) fn del(call: &Call<'_>) -> Result<()> {
     let Some(leases) = Leases::existing(&dir, site.patience)? else {
         return Ok(());
     };
-    let held = leases.scan(site.id, call.if_name)?;
-    // A record without an interface may be another one's, if ours has its own.
-    let ours = match held.iter().any(|(_, holder)| *holder == Holder::Us) {
-        true => Holder::Us,
-        false => Holder::OurId,
+    let claim = leases.claim(site.id, call.if_name)?;
+    let ours = |ip: &IpAddr| leases.holder(*ip, site.id, call.if_name);
+    let held: Vec<IpAddr> = match claim {
+        Some(claimed) => {
+            let all = claimed.into_iter();
+            all.filter(|ip| ours(ip) != Holder::Other).collect()
+        }
+        // Given by another program.
+        None => {
+            let all = leases.names()?.into_iter().map(|ip| (ours(&ip), ip));
+            let all: Vec<_> = all.filter(|(holder, _)| *holder != Holder::Other).collect();
+            // A record without an interface may be another one's, if ours has its own.
+            let exact = all.iter().any(|(holder, _)| *holder == Holder::Us);
+            let spared = |holder| exact && holder == Holder::OurId;
+            let all = all.into_iter().filter(|(holder, _)| !spared(*holder));
+            all.map(|(_, ip)| ip).collect()
+        }
     };
     let mut outcome = Ok(());
-    for (ip, _) in held.iter().filter(|(_, holder)| *holder == ours) {
-        outcome = outcome.and(leases.free(*ip));
+    for ip in held {
+        outcome = outcome.and(leases.free(ip));
     }
-    outcome
+    outcome.and_then(|()| leases.drop_claim(site.id, call.if_name))
 }
 
 /// One `add` under the lock.
@@ -94,82 +105,140 @@ struct Allocation<'a> {
     id: &'a str,
     if_name: &'a str,
     sets: &'a [RangeSet],
-    held: Vec<(IpAddr, Holder)>,
-    /// By this call: what a failure has to free.
-    made: Vec<IpAddr>,
 }
 
 impl<'a> Allocation<'a> {
-    fn run(&mut self, requested: &[Option<Choice<'a>>]) -> Result<Vec<Choice<'a>>> {
-        self.held = self.leases.scan(self.id, self.if_name)?;
-        let taken = self.held.iter().map(|(ip, _)| *ip).collect();
-        let sets = self.sets.iter().zip(requested);
-        let choices = sets
-            .map(|(set, requested)| match requested {
-                Some(choice) => self.the_requested(set, *choice),
-                None => self.any(set, &taken),
-            })
-            .collect();
-        if let (Err(_), made) = (&choices, std::mem::take(&mut self.made)) {
+    fn run(&self, requested: &[Option<Choice<'a>>]) -> Result<Vec<Choice<'a>>> {
+        let mut own = self.own()?;
+        let mut taken = self.leases.names()?;
+        let mut choices = Vec::with_capacity(self.sets.len());
+        for (set, requested) in self.sets.iter().zip(requested) {
+            let choice = match requested {
+                Some(choice) => self.the_requested(*choice, &mut own, &mut taken)?,
+                None => self.any(set, &own, &mut taken)?,
+            };
+            choices.push(choice);
+        }
+        let new = |ip: &IpAddr| !own.contains(ip);
+        let mut claimed: Vec<IpAddr> = choices.iter().map(|choice| choice.ip).collect();
+        if claimed.iter().any(new) {
+            claimed.extend(own.iter().filter(|ip| !taken_by(&choices, ip)));
+            self.leases.set_claim(self.id, self.if_name, &claimed)?;
+        }
+        let mut made = Vec::new();
+        let done = self.take(&choices, &own, &mut made);
+        done.inspect_err(|_| {
+            // What made the first failure may well prevent this as well; the
+            // caller frees once more by `del`.
             for ip in made {
-                // What made the first failure may well prevent this as well; the
-                // caller frees once more by `del`.
                 let _ = self.leases.free(ip);
             }
-        }
-        choices
+            if own.is_empty() {
+                let _ = self.leases.drop_claim(self.id, self.if_name);
+            }
+        })?;
+        Ok(choices)
     }
 
-    fn the_requested(&mut self, set: &RangeSet, choice: Choice<'a>) -> Result<Choice<'a>> {
+    /// What an earlier attempt was given.
+    fn own(&self) -> Result<Vec<IpAddr>> {
+        let mut own = Vec::new();
+        let claim = self.leases.claim(self.id, self.if_name)?;
+        for ip in claim.into_iter().flatten() {
+            if self.is_own(ip)? {
+                own.push(ip);
+            }
+        }
+        Ok(own)
+    }
+
+    /// A record of old becomes one of now.
+    fn is_own(&self, ip: IpAddr) -> Result<bool> {
+        match self.leases.holder(ip, self.id, self.if_name) {
+            Holder::Us => Ok(true),
+            Holder::OurId => {
+                self.leases.renew(ip, self.id, self.if_name)?;
+                Ok(true)
+            }
+            Holder::Nobody | Holder::Other => Ok(false),
+        }
+    }
+
+    fn the_requested(
+        &self,
+        choice: Choice<'a>,
+        own: &mut Vec<IpAddr>,
+        taken: &mut BTreeSet<IpAddr>,
+    ) -> Result<Choice<'a>> {
         let ip = choice.ip;
-        match self.holder_of(ip) {
-            Some(Holder::Other) => Err(self.not_available(ip)),
-            Some(_) => self.again(choice),
-            None if self.make(set, ip)? => Ok(choice),
-            None => Err(self.not_available(ip)),
+        if own.contains(&ip) || !taken.contains(&ip) {
+            return Ok(choice);
+        }
+        if self.is_own(ip)? {
+            own.push(ip);
+            return Ok(choice);
+        }
+        match self.leases.holder(ip, self.id, self.if_name) {
+            Holder::Nobody => {
+                self.leases.free(ip)?;
+                taken.remove(&ip);
+                Ok(choice)
+            }
+            _ => Err(self.not_available(ip)),
         }
     }
 
-    fn any(&mut self, set: &'a RangeSet, taken: &BTreeSet<IpAddr>) -> Result<Choice<'a>> {
-        let own = self.held.iter().find_map(|(ip, holder)| {
+    fn any(
+        &self,
+        set: &'a RangeSet,
+        own: &[IpAddr],
+        taken: &mut BTreeSet<IpAddr>,
+    ) -> Result<Choice<'a>> {
+        let again = own.iter().find_map(|ip| {
             let range = set.range_of(*ip)?;
-            let usable = *holder != Holder::Other && !choose::is_gateway(self.sets, *ip);
-            usable.then_some(Choice { ip: *ip, range })
+            (!choose::is_gateway(self.sets, *ip)).then_some(Choice { ip: *ip, range })
         });
-        if let Some(choice) = own {
-            return self.again(choice);
+        if let Some(choice) = again {
+            return Ok(choice);
         }
         let last = self.leases.last(set.index);
-        let choice = choose::next(self.sets, set, last, taken);
-        match choice {
-            Some(choice) if self.make(set, choice.ip)? => Ok(choice),
-            _ => Err(Fault::conflict(format!(
-                "no IP addresses available in network: {}",
-                self.network
-            ))
-            .hint("rkt gc frees the addresses of pods that were killed")),
+        if let Some(choice) = choose::next(self.sets, set, last, taken) {
+            return Ok(choice);
         }
+        self.sweep(taken)?;
+        choose::next(self.sets, set, last, taken).ok_or_else(|| {
+            Fault::new(
+                Kind::Exhausted,
+                format!("no IP addresses available in network: {}", self.network),
+            )
+            .hint("rkt gc frees the addresses of pods that were killed")
+        })
     }
 
-    fn holder_of(&self, ip: IpAddr) -> Option<Holder> {
-        let found = self.held.iter().find(|(held, _)| *held == ip);
-        found.map(|(_, holder)| *holder)
-    }
-
-    fn again(&mut self, choice: Choice<'a>) -> Result<Choice<'a>> {
-        if self.holder_of(choice.ip) == Some(Holder::OurId) {
-            self.leases.renew(choice.ip, self.id, self.if_name)?;
+    /// Removes files that hold nothing.
+    fn sweep(&self, taken: &mut BTreeSet<IpAddr>) -> Result<()> {
+        for ip in taken.clone() {
+            if self.leases.holder(ip, self.id, self.if_name) == Holder::Nobody {
+                self.leases.free(ip)?;
+                taken.remove(&ip);
+            }
         }
-        Ok(choice)
+        Ok(())
     }
 
-    fn make(&mut self, set: &RangeSet, ip: IpAddr) -> Result<bool> {
-        let made = self.leases.take(ip, self.id, self.if_name)?;
-        if made {
-            self.made.push(ip);
+    fn take(&self, choices: &[Choice<'_>], own: &[IpAddr], made: &mut Vec<IpAddr>) -> Result<()> {
+        for (set, choice) in self.sets.iter().zip(choices) {
+            let ip = choice.ip;
+            if own.contains(&ip) {
+                continue;
+            }
+            if !self.leases.take(ip, self.id, self.if_name)? {
+                return Err(self.not_available(ip));
+            }
+            made.push(ip);
             self.leases.set_last(set.index, ip)?;
         }
-        Ok(made)
+        Ok(())
     }
 
     fn not_available(&self, ip: IpAddr) -> Fault {
@@ -179,6 +248,10 @@ impl<'a> Allocation<'a> {
             self.network
         ))
     }
+}
+
+fn taken_by(choices: &[Choice<'_>], ip: &IpAddr) -> bool {
+    choices.iter().any(|choice| choice.ip == *ip)
 }
 
 fn resolv_conf(path: &Path) -> Result<Dns> {

@@ -161,7 +161,14 @@ fn leaving_frees_what_is_ours_alone() {
     lab.del("a");
     assert_eq!(
         lab.files(),
-        ["10.9.0.3", "10.9.0.4", "last_reserved_ip.0", "lock"]
+        [
+            ".a@eth1",
+            ".b@eth0",
+            "10.9.0.3",
+            "10.9.0.4",
+            "last_reserved_ip.0",
+            "lock"
+        ]
     );
     lab.call("a", "eth1", del).unwrap();
     lab.del("b");
@@ -179,12 +186,17 @@ fn records_of_old_have_the_id_alone() {
     assert!(!lab.file("10.9.0.2").exists() && !lab.file("10.9.0.4").exists());
     assert!(lab.file("10.9.0.3").exists());
     // Taken again, it becomes a record of now, and another interface's is spared.
+    let lab = lab.args("IP=10.9.0.3");
     lab.call("other", "eth1", add).unwrap();
     let record = std::fs::read(lab.file("10.9.0.3")).unwrap();
     assert_eq!(record, b"other\r\neth1");
     lab.write("10.9.0.6", "other");
     lab.call("other", "eth1", del).unwrap();
     assert!(!lab.file("10.9.0.3").exists() && lab.file("10.9.0.6").exists());
+    // Without a claim: another program's, which wrote all there is to know.
+    lab.write("10.9.0.4", "other\r\neth1");
+    lab.call("other", "eth1", del).unwrap();
+    assert!(!lab.file("10.9.0.4").exists() && lab.file("10.9.0.6").exists());
 }
 
 #[test]
@@ -196,6 +208,15 @@ fn a_set_up_that_was_killed_gets_its_address_again() {
     // Killed between the families.
     std::fs::remove_file(lab.file("fd00::2")).unwrap();
     assert_eq!(lab.ips("a"), ["10.9.0.2/24", "fd00::3/64"]);
+    // Killed with the claim alone, and what it says is another's by now.
+    lab.ips("b");
+    for ip in ["10.9.0.3", "fd00::4"] {
+        lab.write(ip, "c\r\neth0");
+    }
+    assert_eq!(lab.ips("b"), ["10.9.0.4/24", "fd00::5/64"]);
+    lab.del("b");
+    assert!(lab.file("10.9.0.3").exists() && !lab.file("10.9.0.4").exists());
+    assert!(!lab.files().iter().any(|name| name.starts_with(".b")));
     let lab = lab.args("IP=10.9.0.2");
     assert_eq!(lab.ips("a"), ["10.9.0.2/24", "fd00::3/64"]);
 }
@@ -203,13 +224,18 @@ fn a_set_up_that_was_killed_gets_its_address_again() {
 #[test]
 fn an_empty_file_holds_nothing() {
     let lab = Lab::new(SMALL);
-    lab.write("10.9.0.2", "");
-    lab.write("10.9.0.5", "");
-    assert_eq!(lab.ips("a"), ["10.9.0.2/29"]);
-    assert!(!lab.file("10.9.0.5").exists());
-    lab.write("10.9.0.6", "");
-    lab.del("b");
+    for empty in ["10.9.0.2", "10.9.0.5", "10.9.0.6"] {
+        lab.write(empty, "");
+    }
+    assert_eq!(lab.ips("a"), ["10.9.0.3/29"]);
+    assert_eq!(lab.ips("b"), ["10.9.0.4/29"]);
+    // Nothing else is left.
+    assert_eq!(lab.ips("c"), ["10.9.0.5/29"]);
     assert!(!lab.file("10.9.0.6").exists());
+    lab.write("10.9.0.6", "");
+    lab.del("nobody");
+    assert!(!lab.file("10.9.0.6").exists());
+    lab.del("b");
     lab.write("10.9.0.4", "");
     assert_eq!(lab.args("IP=10.9.0.4").ips("c"), ["10.9.0.4/29"]);
 }
@@ -309,6 +335,25 @@ fn the_walk_begins_behind_the_last_and_comes_round() {
     assert!(lab.add("b").is_err());
 }
 
+/// The claim is our own; CNI's program of this name takes the directory as it is.
+#[test]
+fn a_claim_leads_nowhere_and_garbage_in_it_says_nothing() {
+    let lab = Lab::new(r#""subnet": "10.9.0.0/24""#);
+    lab.ips("a");
+    let claim = lab.file(".a@eth0");
+    assert_eq!(std::fs::read_link(&claim).unwrap(), Path::new("10.9.0.2"));
+    for text in ["/dev/zero", ",,x", "10.9.0.2/../lock", "10.9.0.6,10.9.0.6"] {
+        std::fs::remove_file(&claim).unwrap();
+        std::os::unix::fs::symlink(text, &claim).unwrap();
+        lab.write("10.9.0.6", "b\r\neth0");
+        lab.ips("a");
+        lab.del("a");
+        assert!(std::fs::symlink_metadata(&claim).is_err(), "{text}");
+        assert!(lab.file("10.9.0.6").exists() && lab.file("lock").exists());
+        lab.ips("a");
+    }
+}
+
 #[test]
 fn a_huge_range_is_not_walked() {
     let lab = Lab::new(r#""ranges": [[{"subnet": "128.0.0.0/1"}], [{"subnet": "fd00::/8"}]]"#);
@@ -393,7 +438,7 @@ fn a_set_without_an_address_undoes_the_others() {
     let lab = Lab::new(r#""ranges": [[{"subnet": "10.9.0.0/24"}], [{"subnet": "10.8.0.0/30"}]]"#);
     lab.write("10.8.0.2", "other\r\neth0");
     assert_eq!(lab.error("a"), "no IP addresses available in network: n");
-    assert_eq!(lab.files(), ["10.8.0.2", "last_reserved_ip.0", "lock"]);
+    assert_eq!(lab.files(), ["10.8.0.2", "lock"]);
     // What was held before the call stays.
     lab.write("10.9.0.77", "a\r\neth0");
     assert!(lab.add("a").is_err());

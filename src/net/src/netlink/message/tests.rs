@@ -161,9 +161,8 @@ fn what_is_built_is_read_again() {
     batch.fixed(&[1, 2, 3]);
     batch.u8(1, 7);
     let nest = batch.nest(2 | NLA_F_NESTED);
-    batch.be16(3, 0x0102);
+    batch.attr(3, &[1, 2]);
     batch.be32(4, 0x0102_0304);
-    batch.be64(5, 6);
     batch.end(nest);
     batch.request(1001, 0, "second");
     batch.text(1, "abc");

@@ -52,10 +52,12 @@ fn the_built_in_networks_give_both_families() {
 
 #[test]
 fn errors_in_the_configuration_name_file_and_field() {
-    let long: Vec<String> = (0..257)
-        .map(|at| format!(r#"[{{"subnet": "10.{}.{}.0/24"}}]"#, at / 256, at % 256))
-        .collect();
-    let long = format!(r#""ranges": [{}]"#, long.join(","));
+    let subnets = |count: u32| -> Vec<String> {
+        let subnet = |at| format!(r#"{{"subnet": "10.{}.{}.0/24"}}"#, at / 256, at % 256);
+        (0..count).map(subnet).collect()
+    };
+    let long = format!(r#""ranges": [[{}]]"#, subnets(257).join(","));
+    let many = format!(r#""ranges": [[{}]]"#, subnets(65).join("],["));
     for (ipam, want) in [
         (r#""x": 1"#, "ipam: no IP ranges specified"),
         (r#""ranges": [[]]"#, "ipam.ranges[0]: empty range set"),
@@ -122,6 +124,7 @@ fn errors_in_the_configuration_name_file_and_field() {
             "ipam.resolvConf: /nonexistent: open /nonexistent: no such file or directory",
         ),
         (&long, "ipam: more than 256 ranges"),
+        (&many, "ipam: more than 64 range sets"),
     ] {
         assert_eq!(Lab::new(ipam).error("a"), format!("F: {want}"));
     }
@@ -137,6 +140,35 @@ fn errors_in_the_configuration_name_file_and_field() {
     lab.write("10.9.0.2", "a\r\neth0");
     lab.del("a");
     assert_eq!(lab.files(), ["lock"]);
+}
+
+/// The longest claim that a configuration can ask for, and one that is too long.
+#[test]
+fn a_claim_stays_as_short_as_a_link_has_to_be() {
+    let at = |nth: u32| format!("fd00:aaaa:bbbb:{:x}:ffff:ffff:ffff:fff0", 0x1000 + nth);
+    let subnet = |nth| format!(r#"[{{"subnet": "{}/125"}}]"#, at(nth));
+    let sets: Vec<String> = (0..64).map(subnet).collect();
+    let lab = Lab::new(&format!(r#""ranges": [{}]"#, sets.join(",")));
+    assert_eq!(lab.ips("a").len(), 64);
+    let claim = std::fs::read_link(lab.file(".a@eth0")).unwrap();
+    assert_eq!(claim.as_os_str().len(), 64 * 40 - 1);
+    lab.del("a");
+    assert!(!lab.files().iter().any(|name| name.contains(':')));
+    // What an earlier attempt with other ranges holds counts, too.
+    let older: Vec<String> = (100..163)
+        .map(|nth| at(nth).replace("fff0", "fff2"))
+        .collect();
+    std::os::unix::fs::symlink(older.join(","), lab.file(".a@eth0")).unwrap();
+    for ip in &older {
+        lab.write(ip, "a\r\neth0");
+    }
+    let error = lab.error("a");
+    assert!(
+        error.ends_with("too many addresses for one interface: 127"),
+        "{error}"
+    );
+    lab.del("a");
+    assert!(!lab.files().iter().any(|name| name.contains(':')));
 }
 
 #[test]
