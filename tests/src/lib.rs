@@ -21,6 +21,7 @@ pub mod registry;
 pub mod rkt;
 pub mod scratch;
 pub mod session;
+pub mod shell;
 pub mod skip;
 pub mod talk;
 pub mod tar;

@@ -26,6 +26,20 @@ pub struct Output {
 }
 
 impl Output {
+    /// What a command left that was not made by `Rkt`.
+    pub fn of(command: String, output: &std::process::Output) -> Output {
+        use std::os::unix::process::ExitStatusExt;
+        let status = output.status;
+        Output {
+            command,
+            code: status
+                .code()
+                .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// Asserts the exit code; on failure everything the call said is shown.
     #[track_caller]
     pub fn code(self, expected: i32) -> Output {

@@ -100,7 +100,6 @@ impl Walk {
 
     /// One interrupted call; nothing if the run made fewer calls than `n`.
     fn interrupted(&self, calls: &str, fault: &str, n: u32) -> Option<Output> {
-        use std::os::unix::process::ExitStatusExt;
         // `?`: not every architecture knows every call.
         let marked: Vec<String> = calls.split(',').map(|c| format!("?{c}")).collect();
         let calls = marked.join(",");
@@ -119,15 +118,7 @@ impl Walk {
         let text = std::fs::read(&log).expect("strace wrote its log");
         let text = String::from_utf8_lossy(&text);
         let hit = text.contains("(INJECTED)") || text.contains("+++ killed by SIGKILL");
-        hit.then(|| Output {
-            command: format!("{command:?}\n{text}"),
-            code: output
-                .status
-                .code()
-                .unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0)),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        hit.then(|| Output::of(format!("{command:?}\n{text}"), &output))
     }
 
     /// What must be true after any interruption.

@@ -8,11 +8,11 @@ use net::attach::{self, Attachment, Dirs, Site};
 use net::ports::Mapping;
 use net::{Network, Protocol, conf};
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use tests::shell::{sh, sh_may};
 
 /// Of the package containernetworking-plugins.
 const PLUGINS: &str = "/usr/lib/cni";
@@ -25,7 +25,7 @@ fn isolated(name: &str, needed: &[&str], body: fn(&World)) {
         return body(&World::new());
     }
     if let Some(reason) = missing(needed) {
-        return skip(name, &reason);
+        return tests::skip::record(&reason);
     }
     let output = Command::new("unshare")
         .args(["--net", "--mount", "--", "sh", "-ec"])
@@ -58,32 +58,6 @@ fn missing(needed: &[&str]) -> Option<String> {
     let tools = ["unshare --net --mount true", "command -v ip iptables-save"];
     let lacking = tools.iter().find(|tool| sh_may(tool).is_err())?;
     Some(format!("`{lacking}` fails here"))
-}
-
-/// In the form that the suite counts.
-fn skip(name: &str, reason: &str) {
-    eprintln!("SKIP {name}: {reason}");
-    if let Some(path) = std::env::var_os("RKT_SKIPS") {
-        let file = File::options().append(true).create(true).open(path);
-        let _ = file.and_then(|mut file| file.write_all(format!("{name}: {reason}\n").as_bytes()));
-    }
-}
-
-fn sh_may(script: &str) -> Result<String, String> {
-    let output = Command::new("sh")
-        .args(["-ec", script])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    match output.status.success() {
-        true => Ok(String::from_utf8(output.stdout).unwrap()),
-        false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-    }
-}
-
-#[track_caller]
-fn sh(script: &str) -> String {
-    sh_may(script).unwrap_or_else(|err| panic!("{script}: {err}"))
 }
 
 /// A "host" with a pod's network namespace at `/run/netns/pod`.

@@ -227,7 +227,7 @@ fn a_neighbour_on_the_bridge_reaches_a_forwarded_port() {
             )
         });
         if there.iter().any(Result::is_err) && switch == "1" {
-            eprintln!("skipped bridged packets in the rules: no br_netfilter");
+            tests::skip::record("bridged packets in the rules: no br_netfilter");
             continue;
         }
         for (host, pod, own) in [
@@ -340,7 +340,7 @@ fn a_table_goes_with_its_last_holder_and_no_sooner() {
     assert_eq!(facts.way, Way::NfTables, "{}", facts.why);
     assert_eq!(run("nft list tables"), "", "the probe left nothing");
     if !facts.owned {
-        eprintln!("skipped {test}: {}", facts.why);
+        tests::skip::record(&facts.why);
         return;
     }
     let mut child = again(test, "hold").stdout(Stdio::piped()).spawn().unwrap();

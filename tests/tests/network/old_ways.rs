@@ -35,20 +35,11 @@ fn command(lab: &Lab, without: &str, args: &[&str]) -> Command {
 
 #[track_caller]
 fn narrow(lab: &Lab, without: &str, args: &[&str]) -> Output {
-    use std::os::unix::process::ExitStatusExt;
     let mut command = command(lab, without, args);
     let output = command
         .output()
         .expect("`narrow` is built beside the probe");
-    Output {
-        command: format!("{command:?}"),
-        code: output
-            .status
-            .code()
-            .unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0)),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    Output::of(format!("{command:?}"), &output)
 }
 
 /// A pod started on such a kernel, in the foreground; later calls may have the whole kernel.

@@ -21,20 +21,11 @@ fn command(s: &Scratch, args: &[&str]) -> Command {
 
 #[track_caller]
 fn old(s: &Scratch, args: &[&str]) -> Output {
-    use std::os::unix::process::ExitStatusExt;
     let mut command = command(s, args);
     let output = command
         .output()
         .expect("`oldkernel` is built beside the probe");
-    Output {
-        command: format!("{command:?}"),
-        code: output
-            .status
-            .code()
-            .unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0)),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    Output::of(format!("{command:?}"), &output)
 }
 
 /// Whether filters can be had; says so where not.

@@ -11,6 +11,8 @@ use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use sys::clone::Namespaces;
+pub use tests::shell::sh;
+use tests::shell::sh_may;
 
 /// Nothing takes that long; a lost packet fails the test instead of hanging it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,7 +24,7 @@ pub fn isolated(name: &str, body: impl FnOnce()) {
         return;
     }
     if let Some(reason) = missing() {
-        skip(name, &reason);
+        tests::skip::record(&reason);
         return;
     }
     let output = Command::new("unshare")
@@ -32,6 +34,7 @@ pub fn isolated(name: &str, body: impl FnOnce()) {
         .arg(std::env::current_exe().unwrap())
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
         .env("RKT_TEST_INSIDE", "1")
+        .env("RKT_TEST_NAME", name)
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -40,9 +43,7 @@ pub fn isolated(name: &str, body: impl FnOnce()) {
     assert!(output.status.success(), "{name}:\n{text}");
     // Nothing is proved by a run of no test.
     assert!(text.contains("1 passed"), "{text}");
-    for line in text.lines().filter(|line| line.starts_with("SKIP ")) {
-        skip(name, line);
-    }
+    eprint!("{text}");
 }
 
 fn missing() -> Option<String> {
@@ -67,31 +68,6 @@ fn missing() -> Option<String> {
         Ok(_) => None,
         Err(why) => Some(format!("this kernel has no legacy iptables: {why}")),
     }
-}
-
-/// In the form that the suite counts.
-pub fn skip(name: &str, reason: &str) {
-    eprintln!("SKIP {name}: {reason}");
-    if let Some(path) = std::env::var_os("RKT_SKIPS") {
-        let file = File::options().append(true).create(true).open(path);
-        let _ = file.and_then(|mut file| file.write_all(format!("{name}: {reason}\n").as_bytes()));
-    }
-}
-
-fn sh_may(script: &str) -> Result<String, String> {
-    let output = Command::new("sh")
-        .args(["-ec", script])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    match output.status.success() {
-        true => Ok(String::from_utf8(output.stdout).unwrap()),
-        false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-    }
-}
-
-pub fn sh(script: &str) -> String {
-    sh_may(script).unwrap_or_else(|why| panic!("{script}: {why}"))
 }
 
 /// All tables of both families with their counters, without the dates.

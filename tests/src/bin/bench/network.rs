@@ -54,13 +54,7 @@ pub(crate) fn network(scratch: &Scratch) {
 }
 
 fn starts(scratch: &Scratch) {
-    let id = start::store(scratch);
-    let rootfs = scratch.at("tree");
-    Rkt::new(scratch)
-        .args(["image", "render", "--rootfs-only", "example.com/probe"])
-        .arg(&rootfs)
-        .run()
-        .ok();
+    let (id, rootfs) = start::stored_and_rendered(scratch);
     scratch.mkdir("etc/net.d");
     scratch.write(
         "etc/net.d/10-lan.conf",

@@ -27,13 +27,7 @@ const CAPS: [&str; 14] = [
 
 /// `rkt run --net=none` of the stored image against the peers that are installed.
 pub(crate) fn cold_start(scratch: &Scratch) {
-    let id = store(scratch);
-    let rootfs = scratch.at("tree");
-    Rkt::new(scratch)
-        .args(["image", "render", "--rootfs-only", "example.com/probe"])
-        .arg(&rootfs)
-        .run()
-        .ok();
+    let (id, rootfs) = stored_and_rendered(scratch);
     let peers = peers(scratch, &id, &rootfs);
     for missing in ["crun", "bwrap", "runc"] {
         if isolated::find(missing).is_none() {
@@ -92,6 +86,18 @@ pub(crate) fn second_app(scratch: &Scratch) {
         );
     }
     sweep(scratch);
+}
+
+/// The image's ID, and the same tree for those who start from a directory.
+pub(crate) fn stored_and_rendered(scratch: &Scratch) -> (String, PathBuf) {
+    let id = store(scratch);
+    let rootfs = scratch.at("tree");
+    Rkt::new(scratch)
+        .args(["image", "render", "--rootfs-only", "example.com/probe"])
+        .arg(&rootfs)
+        .run()
+        .ok();
+    (id, rootfs)
 }
 
 pub(crate) fn store(scratch: &Scratch) -> String {
