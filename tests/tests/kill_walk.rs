@@ -4,11 +4,13 @@
 //! a run gets through. After each kill: `list` must be truthful and end with 0, `gc` must clean up everything, and
 //! the host must look as before. No sleep, no chance: the same walk every time.
 
+use serde_json::json;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tests::host::{Traces, assert_nothing_left};
 use tests::isolated::{Mode, isolated_in, sweep};
+use tests::lab::Lab;
 use tests::proc::eventually;
 use tests::{Aci, Rkt, Scratch, skip};
 
@@ -30,6 +32,8 @@ const CALLS: &[&str] = &[
     "unshare,setns",
     "flock",
     "write",
+    "sendto,sendmsg",
+    "bind,listen",
 ];
 
 /// What is walked: how a fresh data directory is made ready, and the call that is killed. `ready` is called before
@@ -220,6 +224,27 @@ fn run() {
                 args,
             },
         );
+    });
+}
+
+/// Links, leases, rules, the host's port, the namespace's file.
+#[test]
+fn run_with_a_network() {
+    isolated_in(&[Mode::Private], "run_with_a_network", || {
+        let _lab = match Lab::new("kill-network") {
+            Ok(lab) => lab,
+            Err(reason) => skip!("{reason}"),
+        };
+        let ready = |s: &Scratch| {
+            let port = json!([{"name": "web", "protocol": "tcp", "port": 80}]);
+            let image = Aci::probe("example.com/probe").app("ports", port);
+            image.write(s.path());
+        };
+        let args = |s: &Scratch| {
+            let image = s.at("probe.aci").display().to_string();
+            words(&["run", "--port=web:18080", &image, "--", "echo", "x"])
+        };
+        walk("kill-network", &Walk { ready, args });
     });
 }
 

@@ -1,6 +1,7 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
 //! The DHCP client against real servers, busybox's and dnsmasq's, and against
 //! hostile ones, over a veth between two network namespaces of the test's own.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use net::attach::{Call, Dirs, Site};
 use net::ipam::Granted;

@@ -1,6 +1,7 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
 //! Reserved ports, and the keeper that serves them, in a network namespace of
 //! the test's own: the ports of the machine stay as they are.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use model::Fault;
 use model::fault::Kind;

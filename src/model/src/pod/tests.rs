@@ -120,8 +120,8 @@ fn bad_pods_name_the_place() {
         ),
         (
             "/ports",
-            json!([{"name": "p", "hostPort": 1, "hostIP": "::1"}]),
-            "ports[0].hostIP: expected an IPv4 address",
+            json!([{"name": "p", "hostPort": 1, "hostIP": "::g"}]),
+            "ports[0].hostIP: expected an IP address",
         ),
         (
             "/annotations",

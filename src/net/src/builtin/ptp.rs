@@ -86,8 +86,11 @@ fn host_side(link: u32, ips: &[Ip]) -> Batch {
         }
     }
     for ip in ips {
+        // The address may have been another pod's a moment ago, whose link has not
+        // gone yet.
         let to_pod = Over {
             scope: route::SCOPE_HOST,
+            replace: true,
             ..Over::plain(link, Cidr::host(ip.address.ip))
         };
         route::add(&mut batch, &to_pod);
