@@ -71,8 +71,11 @@ impl Lab {
             "link set lo up
              addr add 192.0.2.2/24 dev far0
              addr add 2001:db8::2/64 dev far0 nodad
-             link set far0 up",
+             link set far0 up
+             link show far0",
         )?;
+        // Links pass packets a moment after they are up, or when somebody asks for them.
+        ip("link show world")?;
         ip("-4 route add default via 192.0.2.2\n-6 route add default via 2001:db8::2")
     }
 

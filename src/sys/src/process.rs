@@ -220,6 +220,12 @@ fn open_max() -> i32 {
     }
 }
 
+/// This process' group; none when its leader has no number in this pid namespace.
+pub fn group() -> Option<i32> {
+    // SAFETY: no memory is involved.
+    Some(unsafe { libc::getpgrp() }).filter(|group| *group != 0)
+}
+
 /// Makes `fd` the standard stream `target` (0, 1 or 2), open across exec.
 pub fn become_std(fd: BorrowedFd<'_>, target: i32) -> io::Result<()> {
     if fd.as_raw_fd() == target {

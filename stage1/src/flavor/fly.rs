@@ -70,8 +70,10 @@ fn run_app(args: &RunArgs, lock: OwnedFd) -> Result<i32> {
         }
         Forked::Parent(pid) => {
             drop(reporter);
-            let group = rustix::process::getpgrp().as_raw_nonzero().get();
-            load::write(&loaded.dir, layout::PGID, format!("{group}\n").as_bytes())?;
+            // None: its leader lives outside this pid namespace and has no number here.
+            if let Some(group) = process::group() {
+                load::write(&loaded.dir, layout::PGID, format!("{group}\n").as_bytes())?;
+            }
             load::write(&loaded.dir, layout::PID, format!("{pid}\n").as_bytes())?;
             follow(pid, &report, &signals)
         }
@@ -362,9 +364,15 @@ pub fn stop(args: &StopArgs) -> Result<i32> {
                 .map_err(|err| Fault::io("error stopping process", pid, err));
         }
     }
-    let group = number_in(layout::PGID).map_err(|fault| fault.message("error reading pgid"))?;
+    let group = match number_in(layout::PGID) {
+        // It had none here, see `run`.
+        Err(fault) if fault.errno() == Some(rustix::io::Errno::NOENT.raw_os_error()) => {
+            return Ok(0);
+        }
+        other => other.map_err(|fault| fault.message("error reading pgid"))?,
+    };
     // Started from a script, the group is the script's, and maybe ours.
-    if group == rustix::process::getpgrp().as_raw_nonzero().get() {
+    if process::group() == Some(group) {
         return Ok(0);
     }
     match signal::send(-group, number) {

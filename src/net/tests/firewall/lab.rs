@@ -119,6 +119,9 @@ pub fn lab() -> Lab {
         space.run(&format!("ip addr add {v4}5/24 dev eth0"));
         space.run(&format!("ip addr add {v6}5/64 dev eth0 nodad"));
         space.run("ip link set eth0 up");
+        // A link passes packets a moment after it is up, or when somebody asks for it.
+        space.run("ip link show eth0");
+        run(&format!("ip link show {link}"));
     }
     lab.pod.run("ip route add default via 10.7.0.1");
     lab.pod.run("ip -6 route add default via fd07::1");

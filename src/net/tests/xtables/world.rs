@@ -128,6 +128,8 @@ pub fn build() {
         ip -n far link set eth0 up
         echo 1 > /proc/sys/net/ipv4/ip_forward
         echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+        # A link passes packets a moment after it is up, or when somebody asks for it.
+        for there in '' '-n pod' '-n far'; do ip $there link; done
     ");
 }
 
