@@ -138,6 +138,29 @@ fn enter(mode: Mode, test: &str) {
     eprint!("{text}");
 }
 
+/// Runs a test of this binary once more in network and mount namespaces of its own, with a `/run` that nobody else sees.
+/// The inner run finds itself [`inside`].
+#[track_caller]
+pub fn with_own_run(test: &str) {
+    let output = Command::new("unshare")
+        .args(["--net", "--mount", "--", "sh", "-ec"])
+        .arg("mount -t tmpfs tmpfs /run; ip link set lo up; exec \"$@\"")
+        .arg("sh")
+        .arg(std::env::current_exe().expect("/proc/self/exe is readable"))
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env("RKT_TEST_INSIDE", "1")
+        .env("RKT_TEST_NAME", test)
+        .stdin(Stdio::null())
+        .output()
+        .expect("`unshare` was found by the caller");
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(output.status.success(), "{test}:\n{text}");
+    // Nothing is proved by a run of no test.
+    assert!(text.contains("1 passed"), "{text}");
+    eprint!("{text}");
+}
+
 /// A program of the host by its name.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

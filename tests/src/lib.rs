@@ -13,6 +13,7 @@ pub mod http;
 pub mod isolated;
 pub mod lab;
 pub mod matcher;
+pub mod mutable;
 pub mod nat;
 pub mod oci;
 pub mod proc;

@@ -10,7 +10,6 @@ use net::{Network, Protocol, conf};
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 use tests::shell::{sh, sh_may};
 
@@ -21,27 +20,13 @@ const ID: &str = "0c8f1d52-9d5e-4c56-8c2e-6a1f6a2f9b3e";
 /// Runs `body` in namespaces of its own, with a `/run` that nobody
 /// else sees, or says why it cannot.
 fn isolated(name: &str, needed: &[&str], body: fn(&World)) {
-    if std::env::var_os("RKT_TEST_INSIDE").is_some() {
+    if tests::isolated::inside() {
         return body(&World::new());
     }
     if let Some(reason) = missing(needed) {
         return tests::skip::record(&reason);
     }
-    let output = Command::new("unshare")
-        .args(["--net", "--mount", "--", "sh", "-ec"])
-        .arg("mount -t tmpfs tmpfs /run; ip link set lo up; exec \"$@\"")
-        .arg("sh")
-        .arg(std::env::current_exe().unwrap())
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env("RKT_TEST_INSIDE", "1")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    assert!(output.status.success(), "{name}:\n{text}");
-    // Nothing is proved by a run of no test.
-    assert!(text.contains("1 passed"), "{text}");
+    tests::isolated::with_own_run(name);
 }
 
 fn missing(needed: &[&str]) -> Option<String> {

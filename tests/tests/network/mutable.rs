@@ -4,14 +4,11 @@
 //! `--mutable`. Orders are frames of the control socket, `[what, length of the name, name]`.
 
 use crate::{APP, call, image, leases, reach, status};
-use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::io::{Read, Write};
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use tests::lab::{FAR4, HOST4, Lab, within};
+use std::path::Path;
+use tests::lab::{FAR4, HOST4, within};
 use tests::net_test;
 use tests::proc::eventually;
 use tests::talk::{Protocol, ask, serve_everywhere};
@@ -20,34 +17,6 @@ const START: u8 = 2;
 const STOP: u8 = 3;
 const STOP_POD: u8 = 7;
 const DONE: u8 = 1;
-
-/// Moves a prepared pod to `run` and starts stage1 in it.
-fn start(lab: &Lab, uuid: &str) -> (Child, PathBuf) {
-    let pods = lab.scratch.data().join("pods");
-    let (old, pod) = (
-        pods.join("prepared").join(uuid),
-        pods.join("run").join(uuid),
-    );
-    // Without CLOEXEC: stage1 takes the lock over.
-    let lock = rustix::fs::open(&old, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty())
-        .expect("the prepared pod");
-    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
-        .expect("nobody else holds it");
-    std::fs::rename(&old, &pod).expect("prepared to run");
-    std::fs::create_dir_all(pod.join("stage1/rootfs")).expect("the pod is ours");
-    let log = std::fs::File::create(lab.scratch.at("stage1.log"))
-        .expect("a file in the scratch directory");
-    let child = Command::new(tests::rkt::binary())
-        .args(["stage1", "run", "--mutable", "--net=default", uuid])
-        .current_dir(&pod)
-        .env("RKT_LOCK_FD", lock.as_raw_fd().to_string())
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("an open file"))
-        .stderr(log)
-        .spawn()
-        .expect("the binary under test");
-    (child, pod)
-}
 
 /// Sends one order; whether it was carried out.
 fn order(pod: &Path, body: &[u8]) -> bool {
@@ -74,7 +43,7 @@ net_test! {
         let image = image(lab).display().to_string();
         let uuid = call(lab, &["prepare", &image, "--", "serve", &APP.to_string(), "then", "forever"]).ok().stdout;
         let uuid = uuid.trim();
-        let (mut child, pod) = start(lab, uuid);
+        let (mut child, pod) = tests::mutable::start(&lab.scratch, "--net=default", uuid);
         let own = eventually("the pod has an address", || {
             let networks = status(lab, uuid, "networks");
             let ip4 = networks.split(", ").next()?.strip_prefix("default:ip4=")?;

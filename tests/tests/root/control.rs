@@ -5,15 +5,13 @@
 //! stage1 in the pod's directory.
 
 use crate::{call, probe, start, status};
-use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Child;
 use std::time::Duration;
 use tests::proc::{eventually, namespace};
 use tests::{Aci, Rkt, Scratch, root_test};
@@ -149,31 +147,6 @@ fn prepare(s: &Scratch, image: &Path, then: &[&str]) -> String {
     out.stdout.trim().to_owned()
 }
 
-/// What stage0 does between `prepare` and stage1, with `--mutable` beside.
-fn start_mutable(s: &Scratch, uuid: &str) -> (Child, PathBuf) {
-    let pods = s.data().join("pods");
-    let pod = pods.join("run").join(uuid);
-    let old = pods.join("prepared").join(uuid);
-    // Without CLOEXEC: stage1 takes the lock over. Ours is closed at the end of this function.
-    let lock = rustix::fs::open(&old, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty())
-        .expect("the prepared pod");
-    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
-        .expect("nobody else holds it");
-    fs::rename(&old, &pod).expect("prepared to run");
-    fs::create_dir_all(pod.join("stage1/rootfs")).expect("the pod is ours");
-    let log = fs::File::create(s.at("stage1.log")).expect("a file in the scratch directory");
-    let child = Command::new(tests::rkt::binary())
-        .args(["stage1", "run", "--mutable", "--net=none", uuid])
-        .current_dir(&pod)
-        .env("RKT_LOCK_FD", lock.as_raw_fd().to_string())
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("an open file"))
-        .stderr(log)
-        .spawn()
-        .expect("the binary under test");
-    (child, pod)
-}
-
 /// Puts the only app of a prepared pod into another pod's directory, as stage0 would.
 fn graft(s: &Scratch, from: &str, name: &str, pod: &Path) {
     let from = s.data().join("pods/prepared").join(from);
@@ -243,7 +216,7 @@ root_test! {
         let two = Aci::probe("example.com/two").write(s.path());
         let first = prepare(s, &one, &["facts", "then", "forever"]);
         let second = prepare(s, &two, &["echo", "two-says", "then", "facts", "then", "cat", "/which", "then", "echo", "", "then", "forever"]);
-        let (mut child, pod) = start_mutable(s, &first);
+        let (mut child, pod) = tests::mutable::start(s, "--net=none", &first);
         let mut peer = Peer::to(&pod);
         peer.until("one", 1);
         assert_eq!(peer.list().len(), 1);
@@ -290,7 +263,7 @@ root_test! {
     fn outlives_its_apps(s) {
         let image = probe(s);
         let uuid = prepare(s, &image, &["exit", "5"]);
-        let (mut child, pod) = start_mutable(s, &uuid);
+        let (mut child, pod) = tests::mutable::start(s, "--net=none", &uuid);
         let mut peer = Peer::to(&pod);
         peer.until("probe", 2);
         assert_eq!(peer.list()[0].3, Some(5));
@@ -305,7 +278,7 @@ root_test! {
 root_test! {
     fn malformed(s) {
         let uuid = prepare(s, &probe(s), &["forever"]);
-        let (mut child, pod) = start_mutable(s, &uuid);
+        let (mut child, pod) = tests::mutable::start(s, "--net=none", &uuid);
         Peer::to(&pod).until("probe", 1);
         // Half a frame, held open all the while: nobody waits for it.
         let mut half = Peer::to(&pod);
@@ -351,7 +324,7 @@ root_test! {
 root_test! {
     fn strangers(s) {
         let uuid = prepare(s, &probe(s), &["forever"]);
-        let (mut child, pod) = start_mutable(s, &uuid);
+        let (mut child, pod) = tests::mutable::start(s, "--net=none", &uuid);
         let mut ours = Peer::to(&pod);
         ours.until("probe", 1);
         let socket = pod.join("control");

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `body` in namespaces of its own, or says why it cannot.
 pub fn isolated(name: &str, body: impl FnOnce()) {
-    if std::env::var_os("RKT_TEST_INSIDE").is_some() {
+    if tests::isolated::inside() {
         body();
         return;
     }
@@ -27,23 +27,7 @@ pub fn isolated(name: &str, body: impl FnOnce()) {
         tests::skip::record(&reason);
         return;
     }
-    let output = Command::new("unshare")
-        .args(["--net", "--mount", "--", "sh", "-ec"])
-        .arg("mount -t tmpfs tmpfs /run; ip link set lo up; exec \"$@\"")
-        .arg("sh")
-        .arg(std::env::current_exe().unwrap())
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env("RKT_TEST_INSIDE", "1")
-        .env("RKT_TEST_NAME", name)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    assert!(output.status.success(), "{name}:\n{text}");
-    // Nothing is proved by a run of no test.
-    assert!(text.contains("1 passed"), "{text}");
-    eprint!("{text}");
+    tests::isolated::with_own_run(name);
 }
 
 fn missing() -> Option<String> {
