@@ -29,7 +29,7 @@ use crate::apply::pod_root;
 use crate::load::{self, EtcFiles, Loaded};
 use crate::pid1::network::{Held, Joined};
 use crate::pid1::{Channel, Growth, Listener, Message, Supervisor, Supplies};
-use crate::plan::{self, Plan, PodSpec, Source, Unconfined};
+use crate::plan::{self, Plan, PodSpec, Source, Unconfined, Users};
 use crate::runtime;
 use follow::Outer;
 use net::Selection;
@@ -93,11 +93,11 @@ pub fn run(args: &RunArgs) -> Result<i32> {
 /// Decides the pod's sandbox from what stage0 asked for.
 pub fn decide(args: &RunArgs, loaded: &Loaded) -> Result<Plan> {
     let host_network = Selection::parse(&args.net)? == Selection::Host;
-    if args.private_users.is_some() {
-        return Err(Fault::unsupported(
-            "user namespaces are not available in this build",
-        ));
-    }
+    let users = match args.private_users {
+        Some((first, count)) => Users::Private { first, count },
+        None if sys::userns::confined() => Users::Inherited,
+        None => Users::Host,
+    };
     plan::plan(&PodSpec {
         uuid: &args.uuid,
         manifest: &loaded.manifest,
@@ -111,6 +111,7 @@ pub fn decide(args: &RunArgs, loaded: &Loaded) -> Result<Plan> {
         host_network,
         host_ipc: args.ipc == Some(IpcMode::Parent),
         interactive: args.interactive,
+        users,
     })
 }
 

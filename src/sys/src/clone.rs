@@ -19,6 +19,10 @@ impl Namespaces {
     pub const IPC: Namespaces = Namespaces(libc::CLONE_NEWIPC as u64);
     pub const NET: Namespaces = Namespaces(libc::CLONE_NEWNET as u64);
     pub const CGROUP: Namespaces = Namespaces(libc::CLONE_NEWCGROUP as u64);
+    pub const USER: Namespaces = Namespaces(libc::CLONE_NEWUSER as u64);
+    /// Not a namespace, but a flag of the same call: the child's parent is the
+    /// caller's own.
+    pub const SIBLING: Namespaces = Namespaces(libc::CLONE_PARENT as u64);
 
     pub fn and(self, other: Namespaces) -> Namespaces {
         Namespaces(self.0 | other.0)
@@ -72,7 +76,7 @@ pub fn fork_into(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> io::
     }
     let mut args = CloneArgs {
         flags: namespaces.0,
-        exit_signal: libc::SIGCHLD as u64,
+        exit_signal: exit_signal(namespaces),
         ..CloneArgs::default()
     };
     let size = match cgroup {
@@ -89,7 +93,7 @@ pub fn fork_into(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> io::
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size) };
     let pid = match check_pid(pid) {
         Err(err) if cgroup.is_none() && err.raw_os_error() == Some(libc::ENOSYS) => {
-            let flags = namespaces.0 | libc::SIGCHLD as u64;
+            let flags = namespaces.0 | exit_signal(namespaces);
             // SAFETY: as above, through the older call (before Linux 5.3).
             check_pid(unsafe {
                 libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, 0usize, 0usize)
@@ -102,6 +106,15 @@ pub fn fork_into(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> io::
     } else {
         Forked::Parent(pid)
     })
+}
+
+/// A sibling ends with the signal of whoever forks it, which must not be named.
+fn exit_signal(namespaces: Namespaces) -> u64 {
+    if namespaces.has(Namespaces::SIBLING) {
+        0
+    } else {
+        libc::SIGCHLD as u64
+    }
 }
 
 fn check_pid(result: libc::c_long) -> io::Result<i32> {

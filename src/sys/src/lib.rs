@@ -27,6 +27,7 @@ pub mod signal;
 pub mod sockopt;
 pub mod time;
 pub mod tty;
+pub mod userns;
 
 use std::io;
 

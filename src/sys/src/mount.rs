@@ -126,17 +126,41 @@ struct MountAttr {
 }
 
 const ATTR_RDONLY: u64 = 1;
+const ATTR_IDMAP: u64 = 0x10_0000;
 
 /// Makes the mount behind `fd` read-only, with all below it when `recursive`
 /// (Linux 5.12; the classic remount reaches one mount only). It becomes
 /// private as well: what the host mounts below later would be writable.
 pub fn make_read_only(fd: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
-    let attr = MountAttr {
-        set: ATTR_RDONLY,
-        clear: 0,
-        propagation: libc::MS_PRIVATE,
-        userns_fd: 0,
-    };
+    set_attributes(
+        fd,
+        recursive,
+        &MountAttr {
+            set: ATTR_RDONLY,
+            clear: 0,
+            propagation: libc::MS_PRIVATE,
+            userns_fd: 0,
+        },
+    )
+}
+
+/// Shows the files below the detached mount `tree` with the ids that `userns`
+/// maps theirs to, and stores what is made there the other way round (Linux 5.12,
+/// and a file system that can: EINVAL).
+pub fn idmap(tree: BorrowedFd<'_>, userns: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
+    set_attributes(
+        tree,
+        recursive,
+        &MountAttr {
+            set: ATTR_IDMAP,
+            clear: 0,
+            propagation: 0,
+            userns_fd: userns.as_raw_fd() as u64,
+        },
+    )
+}
+
+fn set_attributes(fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> io::Result<()> {
     let mut flags = libc::AT_EMPTY_PATH;
     if recursive {
         flags |= libc::AT_RECURSIVE;
@@ -148,7 +172,7 @@ pub fn make_read_only(fd: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
             fd.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<MountAttr>(),
         )
     })
@@ -199,7 +223,9 @@ pub fn attach(
     }
 }
 
-fn move_tree(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+/// Attaches the detached mount `tree` at `target`, which may be of another mount
+/// namespace than the one where `tree` was made (Linux 5.2).
+pub fn move_tree(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
     const FROM_EMPTY_PATH: u32 = 0x4;
     const TO_EMPTY_PATH: u32 = 0x40;
     // SAFETY: two empty NUL-terminated texts and plain numbers.

@@ -26,6 +26,26 @@ pub struct Unconfined {
     pub seccomp: bool,
 }
 
+/// Whose ids the pod's processes have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Users {
+    /// The host's own: root in the pod is root on the host, but for what it lacks.
+    #[default]
+    Host,
+    /// rkt runs in a user namespace already, an ordinary user's, and the pod in it.
+    Inherited,
+    /// `--private-users`: the pod's own namespace, its ids these of the host's.
+    Private { first: u32, count: u32 },
+}
+
+impl Users {
+    /// Is the pod in a user namespace that is not the first one? There are no
+    /// device nodes to be made and no settings of the kernel to be had.
+    pub fn confined(self) -> bool {
+        self != Users::Host
+    }
+}
+
 /// What stage0 prepared of one app.
 #[derive(Debug)]
 pub struct AppSpec {
@@ -45,6 +65,7 @@ pub struct PodSpec<'a> {
     pub host_network: bool,
     pub host_ipc: bool,
     pub interactive: bool,
+    pub users: Users,
 }
 
 /// The sandbox of a pod.
@@ -54,6 +75,7 @@ pub struct Plan {
     pub host_network: bool,
     pub host_ipc: bool,
     pub interactive: bool,
+    pub users: Users,
     pub volumes: Vec<VolumePlan>,
     pub apps: Vec<AppPlan>,
     /// For the user, on stderr.
@@ -111,6 +133,7 @@ pub fn plan(spec: &PodSpec<'_>) -> Result<Plan, Fault> {
         host_network: spec.host_network,
         host_ipc: spec.host_ipc,
         interactive: spec.interactive,
+        users: spec.users,
         volumes: volumes.finish(),
         apps,
         warnings,
