@@ -88,7 +88,7 @@ else
 endif
 
 BLACKBOX := --test blackbox --test samples --test floors --test store_faults --test fuzz_replay
-ROOT := --test root --test images --test kill_walk --test old_data --test network --test metadata
+ROOT := --test root --test images --test kill_walk --test old_data --test network --test metadata --test isolation --test rootless
 
 blackbox:
 ifeq ($(NEXTEST),yes)

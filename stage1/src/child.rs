@@ -8,6 +8,10 @@
 
 pub mod identity;
 pub mod program;
+pub mod rlimits;
+
+#[cfg(test)]
+mod random;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,8 +23,12 @@ use sys::clone::Namespaces;
 use sys::fs::InRoot;
 use sys::{caps, creds, ns, process, seccomp, signal, tty};
 
-use crate::apply::app_root;
-use crate::plan::AppPlan;
+use crate::apply::{app_root, label};
+use crate::plan::{AppPlan, Users};
+use identity::Identity;
+
+/// Of the capabilities that lead out of the sandbox the one that needs no tool.
+const PTRACE: u64 = 1 << caps::SYS_PTRACE;
 
 /// What the supervisor reads from the report pipe instead of end-of-file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +121,7 @@ fn set_up(what: &'static str) -> impl FnOnce(std::io::Error) -> Failure {
 }
 
 fn fault(fault: Fault) -> Failure {
-    Failure::SetUp(fault.to_string())
+    Failure::SetUp(crate::say::whole(&fault))
 }
 
 /// Into the app's cgroup, streams, mounts and session.
@@ -164,11 +172,12 @@ fn give_up(failure: &Failure, report: &OwnedFd) -> ! {
 
 fn confine_and_execute(app: &AppPlan, command: Command<'_>) -> Result<Never, Failure> {
     // Paths that the image chose come next; with this one they could lead into
-    // the supervisor.
-    let held = caps::permitted().map_err(set_up("capabilities"))? & !(1 << caps::SYS_PTRACE);
-    caps::set(held).map_err(set_up("capabilities"))?;
+    // the supervisor. It stays permitted: under no-new-privileges exec gives nothing
+    // that is not.
+    let held = caps::permitted().map_err(set_up("capabilities"))?;
+    caps::set_apart(held & !PTRACE, held).map_err(set_up("capabilities"))?;
     let identity = if command.as_root {
-        identity::Identity {
+        Identity {
             uid: 0,
             gid: 0,
             groups: Vec::new(),
@@ -176,10 +185,14 @@ fn confine_and_execute(app: &AppPlan, command: Command<'_>) -> Result<Never, Fai
     } else {
         identity::resolve(app).map_err(fault)?
     };
+    if app.users.confined() {
+        identity.exists().map_err(fault)?;
+    }
     if let Some(adjustment) = app.oom_score_adj {
-        adjust_oom(adjustment)?;
+        adjust_oom(adjustment, app.users)?;
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
+    label::at_exec(&app.label).map_err(fault)?;
     process::fresh_keyring();
     step_into(&app.working_directory)?;
     let program = program::find(&command.exec[0], app).map_err(fault)?;
@@ -197,32 +210,47 @@ fn confine_and_execute(app: &AppPlan, command: Command<'_>) -> Result<Never, Fai
     rustix::fs::access(program.as_str(), rustix::fs::Access::EXEC_OK)
         .map_err(|err| not_executed(&program, &err.into()))?;
 
+    rlimits::set(&app.rlimits).map_err(fault)?;
+    take_on(app, &identity, command.die_with_parent)?;
+    if let Some(filter) = &app.seccomp {
+        seccomp::load(filter).map_err(set_up("the seccomp filter"))?;
+    }
+    let err = process::exec(&path, &argv, &env);
+    let blamed = label::blame(&app.label, &program, &err).map(Failure::Execute);
+    Err(blamed.unwrap_or_else(|| not_executed(&program, &err)))
+}
+
+/// Takes on the app's identity, and gives up what the app shall not have.
+fn take_on(app: &AppPlan, identity: &Identity, die_with_parent: bool) -> Result<(), Failure> {
+    let held = caps::permitted().map_err(set_up("capabilities"))?;
     caps::bound(app.bounding).map_err(set_up("the capability bounding set"))?;
     creds::keep_caps().map_err(set_up("capabilities"))?;
-    let mut groups = vec![identity.gid];
-    groups.extend(identity.groups.iter().filter(|gid| **gid != identity.gid));
-    creds::set_groups(identity.gid, &groups).map_err(set_up("groups"))?;
+    if app.users.confined() && !sys::userns::can_set_groups() {
+        // There is one group to be in, and those outside cannot be left.
+        creds::set_gid(identity.gid).map_err(set_up("the group"))?;
+    } else {
+        let mut groups = vec![identity.gid];
+        groups.extend(identity.groups.iter().filter(|gid| **gid != identity.gid));
+        creds::set_groups(identity.gid, &groups).map_err(set_up("groups"))?;
+    }
     creds::set_user(identity.uid).map_err(set_up("the user"))?;
-    if command.die_with_parent {
+    if die_with_parent {
         // Not before: the change of user would clear it.
         creds::die_with_parent(signal::KILL).map_err(set_up("the parent's watch"))?;
     }
     let admin = 1 << caps::SYS_ADMIN;
-    let keep = if identity.uid == 0 {
-        app.bounding | admin
-    } else {
-        admin
-    };
-    caps::set(keep & held).map_err(set_up("capabilities"))?;
+    let keep = held
+        & match identity.uid {
+            0 => app.bounding | admin,
+            _ => admin,
+        };
+    caps::set_apart(keep & !PTRACE, keep).map_err(set_up("capabilities"))?;
     // A program that is not root's could not have loaded the filter itself,
     // and rkt let it gain nothing by exec either.
     if app.no_new_privs || (app.seccomp.is_some() && identity.uid != 0) {
         creds::no_new_privs().map_err(set_up("no-new-privileges"))?;
     }
-    if let Some(filter) = &app.seccomp {
-        seccomp::load(filter).map_err(set_up("the seccomp filter"))?;
-    }
-    Err(not_executed(&program, &process::exec(&path, &argv, &env)))
+    Ok(())
 }
 
 /// Steps into the working directory, past no link of procfs: `/proc/1/root`
@@ -257,16 +285,26 @@ fn capitalised(err: &std::io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_string()
 }
 
-fn adjust_oom(adjustment: i32) -> Result<(), Failure> {
-    let fail = |err: rustix::io::Errno| {
+fn adjust_oom(adjustment: i32, users: Users) -> Result<(), Failure> {
+    let fail = |err: std::io::Error| {
         Failure::SetUp(format!(
             "cannot set the oom score adjustment to {adjustment}: {} (lowering it needs CAP_SYS_RESOURCE)",
-            model::fault::errno_text(&err.into())
+            model::fault::errno_text(&err)
         ))
     };
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open("/proc/self/oom_score_adj", flags, Mode::empty()).map_err(fail)?;
-    rustix::io::write(&file, adjustment.to_string().as_bytes()).map_err(fail)?;
+    // Files of a process that is not dumpable belong to the first namespace's root.
+    // This process is the app's own, but for what it may do besides, which takes
+    // more than the app has to make use of.
+    let dumpable = |dumpable| match users {
+        Users::Private { .. } => creds::set_dumpable(dumpable).map_err(set_up("this process")),
+        _ => Ok(()),
+    };
+    dumpable(true)?;
+    // Another app of the pod may have put something in the place of `/proc`.
+    let opened = sys::procfs::own_file("oom_score_adj");
+    dumpable(false)?;
+    let file = opened.map_err(fail)?;
+    rustix::io::write(&file, adjustment.to_string().as_bytes()).map_err(|err| fail(err.into()))?;
     Ok(())
 }
 

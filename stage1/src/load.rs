@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use model::{Fault, ImageManifest, PodManifest};
 use pod::entry::{DnsMode, RunArgs};
+use pod::labels::Labels;
 use pod::layout;
 use pod::rootfs::Rootfs;
 use rustix::fs::{Mode, OFlags};
@@ -23,6 +24,8 @@ pub struct Loaded {
     pub dir: OwnedFd,
     pub manifest: PodManifest,
     pub apps: Vec<AppSpec>,
+    /// Of a pod that was made with SELinux on.
+    pub labels: Option<Labels>,
 }
 
 /// Files for the apps' `/etc`; `None` leaves the image's alone.
@@ -69,10 +72,14 @@ pub fn load_from(path: &str) -> Result<Loaded, Fault> {
         let rootfs = Rootfs::parse(&read(dir.as_fd(), &layout::app_rootfs_record(&app.name))?)?;
         apps.push(AppSpec { image, rootfs });
     }
+    let labels = read_if_there(dir.as_fd(), layout::SELINUX)?
+        .map(|bytes| Labels::parse(&bytes).map_err(|fault| fault.link(layout::SELINUX)))
+        .transpose()?;
     Ok(Loaded {
         dir,
         manifest,
         apps,
+        labels,
     })
 }
 

@@ -6,12 +6,14 @@
 
 mod expose;
 mod follow;
+mod fork;
 pub mod leave;
 pub mod network;
 mod reclaim;
 pub mod screen;
 pub mod sink;
 mod tail;
+mod usermode;
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -20,15 +22,16 @@ use model::{Fault, fault::Result};
 use pod::entry::{IpcMode, RunArgs};
 use pod::{Status, layout};
 use rustix::fs::{FileType, Mode, OFlags};
-use sys::clone::{Forked, Namespaces, fork_into};
+use sys::clone::{Forked, Namespaces};
 use sys::process;
 use sys::signal::{self, Signals};
 use sys::{creds, ns};
 
-use crate::apply::pod_root;
+use crate::apply::{label, pod_root};
 use crate::load::{self, EtcFiles, Loaded};
-use crate::pid1::network::{Held, Joined};
+use crate::pid1::network::Joined;
 use crate::pid1::{Channel, Growth, Listener, Message, Supervisor, Supplies};
+use crate::plan::caps::CapSet;
 use crate::plan::{self, Plan, PodSpec, Source, Unconfined, Users};
 use crate::runtime;
 use follow::Outer;
@@ -50,6 +53,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
     .map_err(|err| Fault::io("cannot read", "signals", err))?;
     let loaded = load::load()?;
     let mut plan = decide(args, &loaded)?;
+    label::check(&plan)?;
     let prepared = network::prepare(args, &loaded)?;
     for warning in &plan.warnings {
         crate::say::err(format_args!("stage1: {warning}"));
@@ -67,6 +71,8 @@ pub fn run(args: &RunArgs) -> Result<i32> {
     let (status, standing) = match start(args, plan, loaded, &cgroups, prepared) {
         Ok((outer, standing)) => {
             let pid1 = outer.pid1;
+            // `rkt rm` is executed from a mount of its own.
+            shed(standing.is_some() || args.rm);
             // Nobody would follow the pod any more: it must not outlive its rules.
             let status = outer.follow(signals).inspect_err(|_| abandon(pid1));
             (status, standing)
@@ -90,6 +96,18 @@ pub fn run(args: &RunArgs) -> Result<i32> {
     status
 }
 
+/// While the pod is up this process reads what the pod writes, and needs few rights
+/// for it. A failure would leave those that were there.
+fn shed(network: bool) {
+    let network = match network {
+        true => CapSet::NETWORK,
+        false => CapSet::EMPTY,
+    };
+    if let Ok(held) = sys::caps::permitted() {
+        let _ = sys::caps::set(held & CapSet::FOLLOWER.union(network).bits());
+    }
+}
+
 /// Decides the pod's sandbox from what stage0 asked for.
 pub fn decide(args: &RunArgs, loaded: &Loaded) -> Result<Plan> {
     let host_network = Selection::parse(&args.net)? == Selection::Host;
@@ -98,6 +116,12 @@ pub fn decide(args: &RunArgs, loaded: &Loaded) -> Result<Plan> {
         None if sys::userns::confined() => Users::Inherited,
         None => Users::Host,
     };
+    if args.mutable && matches!(users, Users::Private { .. }) {
+        return Err(
+            Fault::unsupported("apps cannot be added to a pod with user IDs of its own")
+                .hint("run it without --private-users"),
+        );
+    }
     plan::plan(&PodSpec {
         uuid: &args.uuid,
         manifest: &loaded.manifest,
@@ -112,6 +136,7 @@ pub fn decide(args: &RunArgs, loaded: &Loaded) -> Result<Plan> {
         host_ipc: args.ipc == Some(IpcMode::Parent),
         interactive: args.interactive,
         users,
+        labels: loaded.labels.as_ref(),
     })
 }
 
@@ -132,11 +157,20 @@ fn make_cgroups(args: &RunArgs, plan: &Plan, loaded: &Loaded) -> Result<PodCgrou
         apps: &apps,
         devices: &devices,
         grows: args.mutable,
+        owner: match plan.users {
+            Users::Private { first, .. } => Some(first),
+            Users::Host | Users::Inherited => None,
+        },
     };
     let groups = cgroup::Plan::of(&Facts::probe(request.needs())?, &request)?;
     // Before the first effect: gc undoes what a kill leaves.
-    load::write(&loaded.dir, layout::CGROUPS, groups.record().as_bytes())?;
+    let record = groups.record();
+    load::write(&loaded.dir, layout::CGROUPS, record.as_bytes())?;
     let made = groups.create()?;
+    // What could not be made and is not needed must not be missed by `enter`.
+    if made.record() != record {
+        load::write(&loaded.dir, layout::CGROUPS, made.record().as_bytes())?;
+    }
     if args.debug {
         for note in &made.notes {
             crate::say::err(format_args!("stage1: {note}"));
@@ -218,7 +252,7 @@ fn start(
         terminal,
         window: rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok(),
         channel: inside,
-        control: Some(Listener::bind(loaded.dir.as_fd())?),
+        control: Some(Listener::bind(loaded.dir.as_fd(), plan.users)?),
         detached: args.detach,
         network: None,
     };
@@ -234,17 +268,15 @@ fn start(
         }
         namespaces = namespaces.and(Namespaces::NET);
     }
+    if let Users::Private { first, .. } = plan.users {
+        // PID 1 writes these as the pod's root.
+        supplies.give_to(first)?;
+    }
     let supervisor = cgroups.supervisor()?;
-    let forked = supervisor
-        .born_into()
-        .and_then(|dir| fork_into(namespaces, Some(dir)).ok())
-        .map_or_else(|| fork_into(namespaces, None), Ok)
-        .map_err(io("the pod's namespaces"))?;
-    match forked {
+    match fork::pid1(&plan, namespaces, supervisor.born_into())? {
         Forked::Child => {
             drop(channel);
-            supplies.network =
-                prepared.map(|prepared| Held::new(prepared.firewall, prepared.reserved));
+            supplies.network = prepared.map(Prepared::held);
             process::exit_now(pid1(plan, &etc, supplies, args, cgroups))
         }
         Forked::Parent(pid) => {
@@ -326,7 +358,7 @@ fn pid1(
     cgroups: &PodCgroup,
 ) -> i32 {
     let broken = |channel: &Channel, fault: &Fault| {
-        channel.send(&Message::Broken(&fault.to_string()));
+        channel.send(&Message::Broken(&crate::say::whole(fault)));
         254
     };
     let metadata_url = match settle_in(&plan, etc, &mut supplies, args.mutable) {
@@ -377,11 +409,16 @@ fn settle_in(
         metadata_url = joined.metadata_url.clone();
         network.settle(joined)?;
     }
+    crate::apply::sysctl::write(&plan.sysctls, plan.users.confined())?;
     // Not dumpable, and without what building sandboxes does not need.
     let held = sys::caps::permitted().map_err(io("capabilities"))?;
     let network = supplies.network.as_ref();
-    let wanted =
-        plan::caps::CapSet::SUPERVISOR.bits() | network.map_or(0, |network| network.capabilities());
+    // An app that gains a capability by exec is not dumpable, and could then not open its own files below
+    // /proc where root is another user's.
+    let of_apps = plan.apps.iter().fold(0, |all, app| all | app.bounding);
+    let wanted = plan::caps::CapSet::SUPERVISOR.bits()
+        | network.map_or(0, |network| network.capabilities())
+        | of_apps;
     sys::caps::set(held & wanted).map_err(io("capabilities"))?;
     Ok(metadata_url)
 }

@@ -36,6 +36,13 @@ pub fn to_json(args: &RunArgs, metadata_url: Option<&str>) -> String {
             ]),
         ),
         (
+            "PrivateUsers",
+            args.private_users
+                .map(|(first, count)| format!("{first}:{count}"))
+                .unwrap_or_default()
+                .into(),
+        ),
+        (
             "IPCMode",
             args.ipc
                 .map(|mode| mode.to_string())
@@ -68,8 +75,16 @@ fn parse(bytes: &[u8], uuid: PodUuid) -> Result<(RunArgs, Option<String>)> {
     args.disable_paths = switch(&insecure["DisablePaths"])?;
     args.disable_capabilities = switch(&insecure["DisableCapabilities"])?;
     args.disable_seccomp = switch(&insecure["DisableSeccomp"])?;
+    args.private_users = word("PrivateUsers").map(range).transpose()?;
     args.ipc = word("IPCMode").map(IpcMode::parse).transpose()?;
     Ok((args, word("MetadataURL").map(str::to_string)))
+}
+
+fn range(text: &str) -> Result<(u32, u32)> {
+    let parts = text.split_once(':');
+    parts
+        .and_then(|(first, count)| Some((first.parse().ok()?, count.parse().ok()?)))
+        .ok_or_else(|| Fault::corrupt(format!("{} is damaged", layout::RUNTIME_CONFIG)))
 }
 
 #[cfg(test)]
@@ -84,6 +99,7 @@ mod tests {
         args.net = "host".into();
         args.disable_seccomp = true;
         args.ipc = Some(IpcMode::Parent);
+        args.private_users = Some((65536, 65536));
         for url in [None, Some("http://127.0.0.1:18112/ab")] {
             let read = parse(to_json(&args, url).as_bytes(), uuid.clone()).unwrap();
             assert_eq!(read, (args.clone(), url.map(str::to_string)));

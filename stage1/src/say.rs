@@ -16,6 +16,14 @@ pub fn out(line: impl std::fmt::Display) {
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
+/// A failure and its hint as one text, for those who print it after `stage1: `.
+pub fn whole(fault: &Fault) -> String {
+    match &fault.hint {
+        Some(hint) => format!("{fault}\nstage1: hint: {hint}"),
+        None => fault.to_string(),
+    }
+}
+
 /// A failure in the name of `who`, with what to do next; its exit status.
 pub fn fault(who: &str, fault: &Fault) -> i32 {
     err(format_args!("{who}: {fault}"));

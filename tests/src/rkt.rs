@@ -137,6 +137,8 @@ pub struct Rkt {
     old_kernel: bool,
     memory: Option<u64>,
     cwd: Option<PathBuf>,
+    /// Words of a program that executes another `rkt`.
+    through: Option<(Vec<OsString>, PathBuf)>,
     deadline: Duration,
 }
 
@@ -172,6 +174,7 @@ impl Rkt {
             old_kernel: false,
             memory: None,
             cwd: None,
+            through: None,
             deadline: DEADLINE,
         }
     }
@@ -215,6 +218,13 @@ impl Rkt {
         self
     }
 
+    /// `WORDS binary …` instead of the binary under test: as another user, say, with a copy that this one can execute.
+    pub fn through<S: AsRef<OsStr>>(mut self, words: &[S], binary: &Path) -> Rkt {
+        let words = words.iter().map(|word| word.as_ref().to_owned()).collect();
+        self.through = Some((words, binary.to_owned()));
+        self
+    }
+
     pub fn cwd(mut self, dir: &Path) -> Rkt {
         self.cwd = Some(dir.to_owned());
         self
@@ -248,6 +258,10 @@ impl Rkt {
                 Command::new(crate::isolated::find("prlimit").unwrap_or_else(|| "prlimit".into()));
             prlimit.arg(format!("--as={bytes}")).arg(binary());
             prlimit
+        } else if let Some((words, binary)) = &self.through {
+            let mut through = Command::new(words.first().expect("a program"));
+            through.args(&words[1..]).arg(binary);
+            through
         } else {
             Command::new(binary())
         };

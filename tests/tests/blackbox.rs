@@ -115,7 +115,7 @@ fn privileged_verbs_refuse_ordinary_users() {
     }
     for verb in ["run", "prepare", "run-prepared", "enter", "rm", "gc"] {
         Rkt::plain()
-            .args([verb, "x"])
+            .args(["--dir=/usr/lib", verb, "x"])
             .run()
             .code(254)
             .stderr_has("cannot run as unprivileged user");

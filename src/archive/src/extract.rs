@@ -8,7 +8,7 @@
 //!
 //! Directories are 0700 until `finish`, which sets their modes and times.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -65,6 +65,8 @@ pub(crate) struct Tree<'o> {
     replaced: bool,
     claimed: u64,
     notes: Notes,
+    /// Paths of devices that could not be made, and of hard links to them.
+    refused: HashSet<Vec<u8>>,
 }
 
 /// What was made.
@@ -87,6 +89,7 @@ impl<'o> Tree<'o> {
             replaced: false,
             claimed: 0,
             notes: Notes::default(),
+            refused: HashSet::new(),
         })
     }
 
@@ -302,6 +305,13 @@ impl<'o> Tree<'o> {
         };
         let fail = |err| Fault::io("link", format!("\"{}\"", shown(&entry.name)), err);
         let from = self.root.directory(OsStr::from_bytes(dir)).map_err(fail)?;
+        if !self.refused.is_empty() {
+            let target = from.path.join(OsStr::from_bytes(name));
+            if self.refused.contains(target.as_os_str().as_bytes()) {
+                self.refuse(new);
+                return Ok(());
+            }
+        }
         let same = |dir: BorrowedFd<'_>, name: &OsStr| {
             statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| (stat.st_dev, stat.st_ino))
         };
@@ -334,13 +344,18 @@ impl<'o> Tree<'o> {
         }
         match self.node(new, kind, makedev(number.0, number.1), recipe) {
             Err(fault) if fault.errno() == Some(Errno::PERM.raw_os_error()) => {
-                self.note(format!(
-                    "\"{name}\" is left out: making a device is not permitted"
-                ));
+                self.refuse(new);
                 Ok(())
             }
             made => made,
         }
+    }
+
+    /// A device that the kernel does not let us make, or a link to one. The
+    /// recipe has it all the same.
+    fn refuse(&mut self, new: &New<'_>) {
+        self.refused.insert(new.real.to_vec());
+        self.notes.refused_devices += 1;
     }
 
     fn node(
@@ -350,7 +365,7 @@ impl<'o> Tree<'o> {
         dev: u64,
         recipe: &mut Recipe<'_>,
     ) -> Result<()> {
-        let mode = metadata::mode(new.entry.mode, self.options.owners);
+        let mode = metadata::mode(new.entry.mode, self.options.form);
         self.make(new, recipe, "mknod", |new| {
             mknodat(new.dir, new.name, kind, Mode::RUSR, dev)
         })?;
@@ -447,7 +462,7 @@ pub(crate) fn make_root(dest: BorrowedFd<'_>, options: &Options) -> Result<(InRo
     mkdirat(dest, c"rootfs", Mode::RWXU).map_err(|err| Fault::io("mkdir", "rootfs", err))?;
     let root = openat(dest, c"rootfs", ENTER, Mode::empty())
         .map_err(|err| Fault::io("open", "rootfs", err))?;
-    let born = Born::probe(root.as_fd(), options.owners)?;
+    let born = Born::probe(root.as_fd(), options.form)?;
     Ok((InRoot::new(root), born))
 }
 

@@ -43,7 +43,7 @@ pub use aci::{Unpacked, unpack_aci};
 pub use decode::Decoder;
 pub use hash::HashingReader;
 pub use members::{Content, Member, Visit, members_of_file, members_of_stream};
-pub use options::{Options, PackOptions, Unshift};
+pub use options::{Form, LARGER_RANGE, Marks, Options, PackOptions, Unshift};
 pub use pack::{Packed, write_aci};
 pub use rebuild::{Rebuilt, rebuild};
 pub use sniff::{Format, sniff};

@@ -23,6 +23,7 @@ use rustix::io::Errno;
 
 use crate::entry::Entry;
 use crate::name::shown;
+use crate::options::{Form, LARGER_RANGE};
 use crate::tape::Tape;
 
 /// Names and values of extended attributes.
@@ -56,9 +57,22 @@ pub(crate) fn times((secs, nanos): (i64, u32)) -> Timestamps {
     }
 }
 
-/// Without owners the bits that would lend another user's rights mean nothing.
-pub(crate) fn mode(bits: u32, owners: bool) -> Mode {
-    Mode::from_raw_mode(if owners { bits } else { bits & 0o1777 })
+pub(crate) fn mode(bits: u32, form: Form) -> Mode {
+    Mode::from_raw_mode(form.mode(bits))
+}
+
+/// A change of owner that failed. The kernel's answer to an id that does not
+/// exist in this user namespace is EINVAL.
+pub(crate) fn not_given(name: &[u8], (uid, gid): (u32, u32), errno: Errno) -> Fault {
+    if errno != Errno::INVAL {
+        return failed_at("chown", name, errno);
+    }
+    let name = shown(name);
+    Fault::unsupported(format!(
+        "\"{name}\" belongs to user {uid} and group {gid}, which do not both exist in this user \
+         namespace"
+    ))
+    .hint(LARGER_RANGE)
 }
 
 /// What a new file in this tree has by itself: owner and group, and the bits
@@ -68,12 +82,12 @@ pub(crate) struct Born {
     uid: u32,
     gid: u32,
     mask: u32,
-    owners: bool,
+    form: Form,
 }
 
 impl Born {
     /// Makes a file in the empty directory `dir`, looks at it, removes it.
-    pub(crate) fn probe(dir: BorrowedFd<'_>, owners: bool) -> Result<Born> {
+    pub(crate) fn probe(dir: BorrowedFd<'_>, form: Form) -> Result<Born> {
         let name = c".new";
         let all = Mode::from_raw_mode(0o777);
         let probe = || -> rustix::io::Result<Born> {
@@ -83,20 +97,20 @@ impl Born {
                 uid: stat.st_uid,
                 gid: stat.st_gid,
                 mask: 0o777 & !stat.st_mode,
-                owners,
+                form,
             })
         };
         probe().map_err(|err| Fault::io("create", "a file", err))
     }
 
     fn owned(&self, uid: u32, gid: u32) -> bool {
-        !self.owners || (uid, gid) == (self.uid, self.gid)
+        !self.form.owners || (uid, gid) == (self.uid, self.gid)
     }
 
     /// Whether `create` gives the final mode already. Attributes need a mode
     /// that lets their owner write.
     fn exact(&self, entry: &Entry) -> bool {
-        mode(entry.mode, self.owners).bits() & (0o7000 | self.mask) == 0 && entry.xattrs.is_empty()
+        mode(entry.mode, self.form).bits() & (0o7000 | self.mask) == 0 && entry.xattrs.is_empty()
     }
 
     /// A new and empty regular file, open for writing.
@@ -107,7 +121,7 @@ impl Born {
         entry: &Entry,
     ) -> rustix::io::Result<File> {
         let mode = if self.exact(entry) {
-            mode(entry.mode, self.owners)
+            mode(entry.mode, self.form)
         } else {
             Mode::RUSR | Mode::WUSR
         };
@@ -125,11 +139,12 @@ impl Born {
         let fd = file.as_fd();
         if !self.owned(entry.uid, entry.gid) {
             let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            rustix::fs::fchown(fd, Some(uid), Some(gid)).map_err(|e| failed("chown", entry, e))?;
+            rustix::fs::fchown(fd, Some(uid), Some(gid))
+                .map_err(|e| not_given(&entry.name, (entry.uid, entry.gid), e))?;
         }
         set_xattrs(fd, &entry.name, xattrs, note)?;
         if !self.exact(entry) {
-            rustix::fs::fchmod(fd, mode(entry.mode, self.owners))
+            rustix::fs::fchmod(fd, mode(entry.mode, self.form))
                 .map_err(|e| failed("chmod", entry, e))?;
         }
         rustix::fs::futimens(fd, &times(entry.mtime)).map_err(|e| failed("set times of", entry, e))
@@ -142,7 +157,7 @@ impl Born {
         }
         let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
         rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|errno| failed("chown", entry, errno))
+            .map_err(|errno| not_given(&entry.name, (entry.uid, entry.gid), errno))
     }
 }
 
@@ -170,12 +185,11 @@ pub(crate) fn finish_dir(
     note: &mut dyn FnMut(String),
 ) -> Result<()> {
     if let Some((uid, gid)) = want.owner.filter(|&(uid, gid)| !born.owned(uid, gid)) {
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        rustix::fs::fchown(fd, Some(uid), Some(gid)).map_err(|e| failed_at("chown", name, e))?;
+        rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+            .map_err(|e| not_given(name, (uid, gid), e))?;
     }
     set_xattrs(fd, name, want.xattrs, note)?;
-    rustix::fs::fchmod(fd, mode(want.mode, born.owners))
-        .map_err(|e| failed_at("chmod", name, e))?;
+    rustix::fs::fchmod(fd, mode(want.mode, born.form)).map_err(|e| failed_at("chmod", name, e))?;
     match want.mtime {
         Some(mtime) => {
             rustix::fs::futimens(fd, &times(mtime)).map_err(|e| failed_at("set times of", name, e))

@@ -7,6 +7,8 @@ const MAX_NOTES: usize = 100;
 pub(crate) struct Notes {
     kept: Vec<String>,
     more: u64,
+    /// Devices that the kernel does not let us make.
+    pub(crate) refused_devices: u64,
 }
 
 impl Notes {
@@ -26,6 +28,12 @@ impl Notes {
     }
 
     pub(crate) fn finish(mut self) -> Vec<String> {
+        if self.refused_devices > 0 {
+            let count = self.refused_devices;
+            self.kept.push(format!(
+                "device nodes left out: {count}, making them is not permitted"
+            ));
+        }
         if self.more > 0 {
             self.kept.push(format!("and {} more", self.more));
         }

@@ -21,6 +21,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use sha2::{Digest, Sha512};
+use sys::attributes::CAPABILITY;
 use sys::fs::InRoot;
 
 use crate::head::{self, Head};
@@ -179,7 +180,7 @@ impl Pack<'_> {
     fn dir(&mut self, dir: BorrowedFd<'_>, path: &[u8], stat: &Stat) -> Result<()> {
         let mut name = head::in_rootfs(path);
         name.push(b'/');
-        let xattrs = xattrs(dir, path)?;
+        let xattrs = self.xattrs(dir, path)?;
         let item = Item {
             name: &name,
             kind: b'5',
@@ -237,7 +238,7 @@ impl Pack<'_> {
                     return Err(changed(path));
                 }
                 item.size = now.st_size.cast_unsigned();
-                item.xattrs = xattrs(fd.as_fd(), path)?;
+                item.xattrs = self.xattrs(fd.as_fd(), path)?;
                 let made = self.header(&item)?;
                 if made {
                     self.content(File::from(fd), item.size, path)?;
@@ -269,6 +270,27 @@ impl Pack<'_> {
         }
         self.buffer = buffer;
         self.put(&[0; BLOCK][..padding(size) as usize])
+    }
+
+    /// The attributes that an image may carry, as it had them.
+    fn xattrs(&mut self, fd: BorrowedFd<'_>, path: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut found = xattrs(fd, path)?;
+        let Some(shift) = self.options.unshift else {
+            return Ok(found);
+        };
+        if let Some(at) = found.iter().position(|(name, _)| name == CAPABILITY) {
+            match shift.capability(&found[at].1) {
+                Some(value) => found[at].1 = value,
+                None => {
+                    found.remove(at);
+                    self.notes.push(format!(
+                        "the capabilities of \"{}\" are left out: they count elsewhere",
+                        shown(path)
+                    ));
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Writes the header, and a PAX one before it where ustar is too narrow.

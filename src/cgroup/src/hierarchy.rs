@@ -6,7 +6,7 @@
 //! not where everybody puts it (a bind mount in a container, an odd init).
 
 use crate::controller::{Controller, Controllers};
-use crate::tree::{self, Level};
+use crate::tree::{self, Level, Site};
 use model::{Fault, fault::Result};
 use std::path::{Path, PathBuf};
 
@@ -47,6 +47,36 @@ impl Hierarchy {
     }
 }
 
+/// We are not root of the first user namespace: only cgroups that were given
+/// to us can be written, v1 cannot be delegated, and no list of devices can be
+/// loaded (nor is one needed: a user namespace has no device nodes of its own).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ordinary {
+    /// Our uid as the one sees it who has to give us a cgroup.
+    pub uid: u32,
+    /// systemd runs the host, and hands out cgroups.
+    pub systemd: bool,
+}
+
+impl Ordinary {
+    pub(crate) fn probe() -> Option<Ordinary> {
+        let euid = rustix::process::geteuid();
+        let map = sys::userns::own_uids();
+        if euid.is_root() && map.is_identity() {
+            return None;
+        }
+        let euid = euid.as_raw();
+        let range = map.0.iter().find(|range| {
+            euid.checked_sub(range.inside)
+                .is_some_and(|offset| offset < range.count)
+        });
+        Some(Ordinary {
+            uid: range.map_or(euid, |range| range.outside + (euid - range.inside)),
+            systemd: Path::new("/run/systemd/system").exists(),
+        })
+    }
+}
+
 /// What planning needs to know of the host's cgroups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -54,8 +84,10 @@ pub struct Facts {
     pub unified: Option<Hierarchy>,
     pub v1: Vec<Hierarchy>,
     /// The v2 tree from our own cgroup up to the root; empty unless limits
-    /// were asked for and the tree has a controller that enforces one.
+    /// were asked for and the tree has a controller that enforces one, or we
+    /// are ordinary.
     pub levels: Vec<Level>,
+    pub ordinary: Option<Ordinary>,
 }
 
 const CGROUP_V1: u64 = 0x0027_e0eb;
@@ -96,15 +128,22 @@ impl Facts {
             mounts: &|| std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(),
         };
         let mut facts = Facts::look(&text, needs, &host);
+        facts.ordinary = Ordinary::probe();
         let limits = needs.without(Controllers::EMPTY.with(Controller::Devices));
         let elsewhere = facts
             .v1
             .iter()
             .fold(Controllers::EMPTY, |all, tree| all.union(tree.controllers));
+        let limited = !limits.without(elsewhere).is_empty();
+        let ordinary = facts.ordinary.is_some();
         if let Some(unified) = &mut facts.unified
-            && !limits.without(elsewhere).is_empty()
+            && (ordinary || limited)
         {
-            facts.levels = tree::levels(unified)?;
+            facts.levels = match tree::levels(unified, ordinary) {
+                // What we may not even read was not given to us, and is not needed.
+                Err(_) if !limited => Vec::new(),
+                levels => levels?,
+            };
             unified.controllers = facts
                 .levels
                 .first()
@@ -198,7 +237,13 @@ impl Facts {
             unified,
             v1,
             levels: Vec::new(),
+            ordinary: None,
         }
+    }
+
+    /// Where in the v2 tree a pod with limits by `controllers` would go.
+    pub fn site(&self, controllers: Controllers) -> Result<Site> {
+        tree::choose(&self.levels, controllers, self.ordinary)
     }
 
     /// The v1 hierarchy of `controller`.

@@ -57,6 +57,10 @@ impl Bench {
     }
 
     fn plan(&self, apps: &[(String, Limits)]) -> Plan {
+        self.plan_for(apps, None)
+    }
+
+    fn plan_for(&self, apps: &[(String, Limits)], owner: Option<u32>) -> Plan {
         let devices = Devices::default();
         Plan::of(
             &self.facts,
@@ -65,6 +69,7 @@ impl Bench {
                 apps,
                 devices: &devices,
                 grows: false,
+                owner,
             },
         )
         .unwrap()
@@ -135,9 +140,11 @@ fn confined_killed_and_removed(bench: &Bench) {
     let inside = !same.is_empty().unwrap();
     let killed = same.kill().unwrap();
     child.wait().unwrap();
+    let known = found.devices_confined;
     let removed = found.remove();
     let gone = plan.record().lines().all(|line| !Path::new(line).exists());
     assert_eq!(said, if pod.devices_confined { "shut" } else { "open" });
+    assert_eq!(known, pod.devices_confined);
     assert!(
         again.is_err() && inside && killed && gone,
         "{again:?} {inside} {killed} {gone}"
@@ -232,4 +239,84 @@ fn apps_come_and_go_and_nested_cgroups_are_removed() {
         "{refused}"
     );
     assert!(plan.record().lines().all(|line| !Path::new(line).exists()));
+}
+
+#[test]
+fn a_pod_with_its_own_root_gets_its_cgroups_but_not_its_limits() {
+    use std::os::unix::fs::MetadataExt;
+    const OWNER: u32 = 1_000_000;
+    let limits = Limits {
+        memory_max: Some(16 << 20),
+        ..Limits::default()
+    };
+    for only_v2 in [false, true] {
+        let asked = if only_v2 {
+            Limits::default()
+        } else {
+            limits.clone()
+        };
+        let Some(bench) = Bench::set_up(asked.needs(), only_v2) else {
+            return;
+        };
+        let plan = bench.plan_for(&one(asked), Some(OWNER));
+        let pod = plan.create().unwrap();
+        let owner = |path: &str| std::fs::metadata(path).map(|stat| stat.uid()).ok();
+        let mut seen = Vec::new();
+        for place in plan.record().lines() {
+            let v2 = Path::new(place).join("cgroup.type").exists();
+            let door = if v2 { "cgroup.procs" } else { "tasks" };
+            seen.push((v2, "its own", owner(place) == Some(OWNER)));
+            for name in [door, &format!("app-one/{door}")] {
+                seen.push((
+                    v2,
+                    "a door",
+                    owner(&format!("{place}/{name}")) == Some(OWNER),
+                ));
+            }
+            for name in [
+                "app-one",
+                "app-one/memory.limit_in_bytes",
+                "app-one/memory.max",
+            ] {
+                let bound = owner(&format!("{place}/{name}")).is_none_or(|uid| uid == 0);
+                seen.push((v2, "a bound", bound));
+            }
+        }
+        pod.remove().unwrap();
+        assert!(
+            !seen.is_empty() && seen.iter().all(|(_, _, good)| *good),
+            "{seen:?}"
+        );
+    }
+}
+
+#[test]
+fn who_had_to_move_comes_back_with_the_last_pod() {
+    let Some(bench) = Bench::set_up(Controllers::EMPTY, true) else {
+        return;
+    };
+    if bench.facts.unified.is_none() {
+        return eprintln!("skipped: no cgroup2 tree is mounted");
+    }
+    let base = bench.places[0].clone();
+    let aside = base.join(crate::plan::BESIDE);
+    std::fs::create_dir(&aside).unwrap();
+    let mut child = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+    std::fs::write(aside.join("cgroup.procs"), child.id().to_string()).unwrap();
+    let inside = |place: &Path| {
+        let list = std::fs::read_to_string(place.join("cgroup.procs")).unwrap();
+        list.lines().any(|pid| pid == child.id().to_string())
+    };
+    let plan = bench.plan(&one(Limits::default()));
+    let pod = plan.create().unwrap();
+    std::fs::create_dir(base.join("rkt-other")).unwrap();
+    let first = pod.remove();
+    let stayed = inside(&aside);
+    std::fs::remove_dir(base.join("rkt-other")).unwrap();
+    let again = plan.create().and_then(|pod| pod.remove());
+    let back = inside(&base) && !aside.exists();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(stayed && back, "{stayed} {back}");
+    first.and(again).unwrap();
 }

@@ -8,9 +8,9 @@
 
 use crate::controller::{Controller, Controllers};
 use crate::devices::Devices;
-use crate::hierarchy::{Facts, Mode, Version};
+use crate::hierarchy::{Facts, Hierarchy, Mode, Version};
 use crate::limits::{Limits, Setting};
-use crate::tree::{self, Site};
+use crate::tree::{Moving, Site};
 use model::{Fault, PodUuid, fault::Result};
 use std::path::PathBuf;
 
@@ -23,6 +23,9 @@ pub struct Request<'a> {
     /// Apps may be added later: everything that could enforce a limit of
     /// theirs is set up now.
     pub grows: bool,
+    /// Who is root in the pod's own user namespace, if it has one: the cgroups
+    /// are handed over, but for the limits.
+    pub owner: Option<u32>,
 }
 
 impl Request<'_> {
@@ -51,6 +54,7 @@ pub struct Plan {
     pub(crate) name: String,
     pub(crate) trees: Vec<Tree>,
     pub(crate) devices: Devices,
+    pub(crate) owner: Option<u32>,
     /// What the pod does without and the user should hear of.
     pub(crate) notes: Vec<String>,
 }
@@ -81,14 +85,19 @@ pub(crate) const APP_PREFIX: &str = "app-";
 /// own cgroup.
 pub(crate) const SUPERVISOR: &str = "supervisor";
 pub(crate) const OUTER: &str = "outer";
+/// v2: the leaf beside the pods, of all processes that were in a cgroup that
+/// had to carry pods.
+pub(crate) const BESIDE: &str = "rkt-beside";
 
 impl Plan {
     pub fn of(facts: &Facts, request: &Request<'_>) -> Result<Plan> {
         let needs = request.limited();
         let mut trees: Vec<Tree> = Vec::new();
         let mut in_v2 = Controllers::EMPTY;
+        let ordinary = facts.ordinary.is_some();
         for controller in needs.iter() {
             match facts.v1_of(controller) {
+                Some(_) if ordinary => return Err(not_delegated(controller, request)),
                 Some(hierarchy) => add_v1(&mut trees, hierarchy, controller),
                 None if facts.unified.is_some() && !facts.levels.is_empty() => {
                     in_v2 = in_v2.with(controller)
@@ -97,45 +106,21 @@ impl Plan {
             }
         }
         if request.grows {
-            for &controller in GROWTH {
-                match facts.v1_of(controller) {
-                    Some(hierarchy) => add_v1(&mut trees, hierarchy, controller),
-                    // Best effort: an app that needs it is refused later.
-                    None => {
-                        let more = in_v2.with(controller);
-                        if tree::choose(&facts.levels, more).is_ok() {
-                            in_v2 = more;
-                        }
-                    }
-                }
-            }
+            in_v2 = with_growth(facts, &mut trees, in_v2);
         }
-        let devices = facts.v1_of(Controller::Devices);
+        let devices = facts.v1_of(Controller::Devices).filter(|_| !ordinary);
         if let Some(hierarchy) = devices {
             add_v1(&mut trees, hierarchy, Controller::Devices);
         }
-        if let Some(unified) = facts
-            .unified
-            .as_ref()
-            .filter(|_| devices.is_none() || !in_v2.is_empty())
+        let counted = devices.is_some();
+        if let Some(unified) = &facts.unified
+            && let Some(site) = site(facts, unified, request, in_v2, counted)?
         {
-            let site = if in_v2.is_empty() {
-                Site {
-                    path: unified.place(),
-                    enable: Vec::new(),
-                    move_self: false,
-                }
-            } else {
-                tree::choose(&facts.levels, in_v2).map_err(|fault| match asker(request, in_v2) {
-                    Some(who) => fault.link(who),
-                    None => fault,
-                })?
-            };
             trees.push(Tree {
                 version: Version::V2,
                 site,
                 controllers: in_v2,
-                confines: devices.is_none(),
+                confines: !counted && !ordinary,
                 counts: true,
                 apps: Vec::new(),
             });
@@ -150,18 +135,12 @@ impl Plan {
         {
             first.counts = true;
         }
-        let mut notes = Vec::new();
-        if !trees.iter().any(|tree| tree.confines) {
-            notes.push(match facts.mode {
-                Mode::None => "weaker: no cgroups are mounted, so the devices of the pod are not confined".to_string(),
-                _ => "weaker: no devices controller and no cgroup2 tree, so the devices of the pod are not confined"
-                    .to_string(),
-            });
-        }
+        let notes = notes(facts, &trees);
         let mut plan = Plan {
             name: format!("{POD_PREFIX}{}", request.uuid.as_str()),
             trees,
             devices: request.devices.clone(),
+            owner: request.owner,
             notes,
         };
         for (name, limits) in request.apps {
@@ -189,6 +168,67 @@ impl Plan {
     }
 }
 
+/// What an app that is added later may be limited by. Best effort: one that
+/// needs what is not there is refused later, and nobody else moves for it.
+fn with_growth(facts: &Facts, trees: &mut Vec<Tree>, in_v2: Controllers) -> Controllers {
+    GROWTH
+        .iter()
+        .fold(in_v2, |in_v2, &controller| match facts.v1_of(controller) {
+            Some(_) if facts.ordinary.is_some() => in_v2,
+            Some(hierarchy) => {
+                add_v1(trees, hierarchy, controller);
+                in_v2
+            }
+            None => {
+                let more = in_v2.with(controller);
+                match facts.site(more) {
+                    Ok(site) if site.moving != Moving::All || !in_v2.is_empty() => more,
+                    _ => in_v2,
+                }
+            }
+        })
+}
+
+/// Where in the v2 tree the pod goes; `None`: it has no need of that, or no
+/// place there and no limit. `counted`: v1 counts the pod's processes.
+fn site(
+    facts: &Facts,
+    unified: &Hierarchy,
+    request: &Request<'_>,
+    in_v2: Controllers,
+    counted: bool,
+) -> Result<Option<Site>> {
+    if !in_v2.is_empty() {
+        let site = facts.site(in_v2);
+        return site.map(Some).map_err(|fault| match asker(request, in_v2) {
+            Some(who) => fault.link(who),
+            None => fault,
+        });
+    }
+    let closed = facts.ordinary.is_some()
+        && facts
+            .levels
+            .first()
+            .is_none_or(|own| !own.reach.carry || !own.domain);
+    Ok((!counted && !closed).then(|| Site::as_it_is(unified.place())))
+}
+
+fn notes(facts: &Facts, trees: &[Tree]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if facts.ordinary.is_some() {
+        if trees.is_empty() {
+            notes.push("the pod has no cgroup of its own, since none is delegated to you".into());
+        }
+    } else if !trees.iter().any(|tree| tree.confines) {
+        notes.push(match facts.mode {
+            Mode::None => "weaker: no cgroups are mounted, so the devices of the pod are not confined".to_string(),
+            _ => "weaker: no devices controller and no cgroup2 tree, so the devices of the pod are not confined"
+                .to_string(),
+        });
+    }
+    notes
+}
+
 /// An app's part of one hierarchy; `None` if it needs no place there.
 pub(crate) fn app_in(
     version: Version,
@@ -211,17 +251,13 @@ pub(crate) fn app_in(
     }))
 }
 
-fn add_v1(trees: &mut Vec<Tree>, hierarchy: &crate::Hierarchy, controller: Controller) {
+fn add_v1(trees: &mut Vec<Tree>, hierarchy: &Hierarchy, controller: Controller) {
     let path: PathBuf = hierarchy.place();
     match trees.iter_mut().find(|tree| tree.site.path == path) {
         Some(tree) => tree.controllers = tree.controllers.with(controller),
         None => trees.push(Tree {
             version: Version::V1,
-            site: Site {
-                path,
-                enable: Vec::new(),
-                move_self: false,
-            },
+            site: Site::as_it_is(path),
             controllers: Controllers::EMPTY.with(controller),
             confines: false,
             counts: false,
@@ -239,7 +275,8 @@ fn asker(request: &Request<'_>, controllers: Controllers) -> Option<String> {
     Some(format!("app {name:?} has a limit"))
 }
 
-fn missing(facts: &Facts, controller: Controller, request: &Request<'_>) -> Fault {
+/// The isolator behind a controller, and the app that has it.
+fn wish(controller: Controller, request: &Request<'_>) -> String {
     let who = request
         .apps
         .iter()
@@ -251,6 +288,10 @@ fn missing(facts: &Facts, controller: Controller, request: &Request<'_>) -> Faul
         Controller::Pids => "the bound on processes",
         Controller::Devices => "the list of devices",
     };
+    format!("{isolator}{who}")
+}
+
+fn missing(facts: &Facts, controller: Controller, request: &Request<'_>) -> Fault {
     let hint = match (facts.mode, controller) {
         (Mode::None, _) => "mount them: mount -t cgroup2 cgroup2 /sys/fs/cgroup".to_string(),
         (_, Controller::Memory) => {
@@ -260,7 +301,18 @@ fn missing(facts: &Facts, controller: Controller, request: &Request<'_>) -> Faul
         _ => format!("mount the {controller} controller, or run without the limit"),
     };
     Fault::unsupported(format!(
-        "{isolator}{who} cannot be enforced: no {controller} controller is mounted"
+        "{} cannot be enforced: no {controller} controller is mounted",
+        wish(controller, request)
     ))
     .hint(hint)
+}
+
+/// Whoever may write into a v1 cgroup can also break out of what bounds it:
+/// there is no boundary of delegation.
+fn not_delegated(controller: Controller, request: &Request<'_>) -> Fault {
+    Fault::unsupported(format!(
+        "{} cannot be enforced: this host has the {controller} controller in a cgroup v1 tree, which cannot be delegated to an ordinary user",
+        wish(controller, request)
+    ))
+    .hint("boot with cgroup_no_v1=all (with systemd: systemd.unified_cgroup_hierarchy=1), or run without the limit")
 }

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use crate::hierarchy::Host;
-use crate::tree::{Inside, Level, choose};
+use crate::tree::{Inside, Level, Moving, Reach, choose};
 use crate::*;
 use model::PodUuid;
 use std::path::{Path, PathBuf};
@@ -125,6 +125,7 @@ fn level(path: &str, available: &str, enabled: &str, inside: Inside) -> Level {
         available: Controllers::among(available, ' '),
         enabled: Controllers::among(enabled, ' '),
         inside,
+        reach: Reach::ROOT,
         root: path == "/c",
         domain: true,
     }
@@ -137,7 +138,13 @@ fn memory() -> Controllers {
 }
 
 fn site(levels: &[Level]) -> (String, String, bool) {
-    let site = choose(levels, memory()).unwrap();
+    let (path, steps, moving) = site_of(levels, None);
+    assert_ne!(moving, Moving::All);
+    (path, steps, moving == Moving::Us)
+}
+
+fn site_of(levels: &[Level], ordinary: Option<Ordinary>) -> (String, String, Moving) {
+    let site = choose(levels, memory(), ordinary).unwrap();
     let steps: Vec<String> = site
         .enable
         .iter()
@@ -146,7 +153,7 @@ fn site(levels: &[Level]) -> (String, String, bool) {
     (
         site.path.display().to_string(),
         steps.join(" "),
-        site.move_self,
+        site.moving,
     )
 }
 
@@ -195,12 +202,12 @@ fn no_level_can_carry_it() {
         level.root = false;
         level
     };
-    let fault = choose(&[inner("/c/x"), inner("/c")], memory()).unwrap_err();
+    let fault = choose(&[inner("/c/x"), inner("/c")], memory(), None).unwrap_err();
     assert!(
         fault.cause.contains("memory cannot be switched on"),
         "{fault}"
     );
-    let fault = choose(&[level("/c", "cpu", "", Inside::Nobody)], memory()).unwrap_err();
+    let fault = choose(&[level("/c", "cpu", "", Inside::Nobody)], memory(), None).unwrap_err();
     assert_eq!(
         fault.to_string(),
         "this host has no memory controller in \"/c\""
@@ -217,6 +224,7 @@ fn plan(facts: &Facts, apps: &[(String, Limits)], grows: bool) -> model::fault::
             apps,
             devices: &Devices::default(),
             grows,
+            owner: None,
         },
     )
 }

@@ -1,18 +1,16 @@
-//! A pod's cgroups as they are: made, joined, read, killed, removed.
+//! A pod's cgroups as they are: joined, read, killed, removed.
 //!
 //! Everything is held by directory fd, so that it works from inside a pod that
-//! no longer sees `/sys/fs/cgroup`. Making unwinds what it did if it fails.
+//! no longer sees `/sys/fs/cgroup`. `create` makes them.
 
 use crate::controller::Controllers;
 use crate::file;
-use crate::hierarchy::Version;
-use crate::limits::{Limits, Setting};
-use crate::plan::{APP_PREFIX, App, OUTER, Plan, SUPERVISOR, Tree, app_in};
+use crate::hierarchy::{Ordinary, Version};
+use crate::limits::Limits;
+use crate::plan::{APP_PREFIX, OUTER, SUPERVISOR, app_in};
 use crate::usage::{self, Usage};
-use crate::{kill, remove};
+use crate::{create, kill, remove};
 use model::{Fault, fault::Result};
-use rustix::fs::{Mode, mkdirat};
-use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -25,8 +23,8 @@ pub struct PodCgroup {
     /// What the pod does without and the user should hear of.
     pub notes: Vec<String>,
     /// The kernel refuses devices that are not on the pod's list, as `create`
-    /// found out. If not, an app must not make nodes that can be opened. Not
-    /// known, so false, of a pod that was opened by its record.
+    /// and `open` found out. If not, an app must not make nodes that can be
+    /// opened. False in a user namespace, which has no lists and no nodes.
     pub devices_confined: bool,
 }
 
@@ -50,179 +48,6 @@ pub struct AppCgroup {
     trees: Vec<(Version, OwnedFd)>,
 }
 
-impl Plan {
-    /// Makes the cgroups, confines the devices and writes the limits.
-    pub fn create(&self) -> Result<PodCgroup> {
-        let mut pod = PodCgroup {
-            name: self.name.clone(),
-            trees: Vec::with_capacity(self.trees.len()),
-            notes: self.notes.clone(),
-            devices_confined: false,
-        };
-        for tree in &self.trees {
-            if let Err(fault) = self.create_tree(tree, &mut pod) {
-                // The first fault is what the user needs to hear.
-                let _ = pod.remove();
-                return Err(fault);
-            }
-        }
-        Ok(pod)
-    }
-
-    fn create_tree(&self, tree: &Tree, pod: &mut PodCgroup) -> Result<()> {
-        let path = tree.site.path.join(&self.name);
-        let made = match make_dir(tree, &self.name) {
-            Ok((parent, dir)) => Made {
-                version: tree.version,
-                controllers: tree.controllers,
-                counts: tree.counts,
-                parent,
-                path: path.clone(),
-                dir,
-                left: None,
-            },
-            // Not ours to write, and no limit depends on it.
-            Err(err) if is_closed(&err) && tree.apps.iter().all(|app| app.settings.is_empty()) => {
-                pod.notes.push(format!(
-                    "weaker: cannot make the cgroup {}: {}, so the devices of the pod are not confined",
-                    path.display(),
-                    model::fault::errno_text(&err)
-                ));
-                return Ok(());
-            }
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(
-                    Fault::conflict(format!("the cgroup {:?} exists and is in use", path)).hint(
-                        "another process runs this pod, or \"rkt gc\" has not cleaned up after it",
-                    ),
-                );
-            }
-            Err(err) => return Err(Fault::io("mkdir", path.display(), err)),
-        };
-        pod.trees.push(made);
-        let made = pod.trees.last_mut().expect("pushed just above");
-        if tree.confines {
-            match made.confine(&self.devices) {
-                Ok(()) => pod.devices_confined = true,
-                Err(err) if made.version == Version::V2 && lacks_filters(&err) => pod.notes.push(format!(
-                    "weaker: this kernel takes no device filter ({}), so the devices of the pod are not confined",
-                    model::fault::errno_text(&err)
-                )),
-                Err(err) => {
-                    return Err(Fault::io("confine", format!("the devices of {}", path.display()), err));
-                }
-            }
-        }
-        if tree.version == Version::V2 {
-            made.open_up(tree)?;
-        }
-        for app in &tree.apps {
-            made.add_app(app)?;
-        }
-        Ok(())
-    }
-}
-
-/// The cgroup filesystem is read-only for us, or not ours.
-fn is_closed(err: &io::Error) -> bool {
-    matches!(
-        err.kind(),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-    )
-}
-
-fn lacks_filters(err: &io::Error) -> bool {
-    let errno = err.raw_os_error();
-    [Errno::NOSYS, Errno::INVAL, Errno::PERM]
-        .iter()
-        .any(|known| errno == Some(known.raw_os_error()))
-}
-
-fn make_dir(tree: &Tree, name: &str) -> io::Result<(OwnedFd, OwnedFd)> {
-    let path = tree.site.path.to_str().ok_or(Errno::ILSEQ)?;
-    let parent = file::open_dir(rustix::fs::CWD, path)?;
-    match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-        // A pod that died at once may have left empty ones; full ones are
-        // somebody's and stay.
-        Err(Errno::EXIST) => {
-            remove::remove(&parent, name).map_err(|_| Errno::EXIST)?;
-            mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
-        }
-        other => other?,
-    }
-    let dir = file::open_dir(&parent, name)?;
-    Ok((parent, dir))
-}
-
-impl Made {
-    fn confine(&self, devices: &crate::Devices) -> io::Result<()> {
-        match self.version {
-            Version::V1 => devices.write_v1(self.dir.as_fd()),
-            Version::V2 => devices.attach_v2(self.dir.as_fd()),
-        }
-    }
-
-    /// v2: hands the controllers down to the apps and makes the leaf of the
-    /// pod's init.
-    fn open_up(&mut self, tree: &Tree) -> Result<()> {
-        if tree.site.move_self {
-            let leaf = self.make_child(OUTER)?;
-            file::write(&leaf, "cgroup.procs", "0")
-                .map_err(|err| Fault::io("join", self.path.join(OUTER).display(), err))?;
-            self.left = Some(
-                tree.site
-                    .enable
-                    .last()
-                    .map_or(Controllers::EMPTY, |(_, controllers)| *controllers),
-            );
-        }
-        for (path, controllers) in &tree.site.enable {
-            let text = path
-                .to_str()
-                .ok_or_else(|| Fault::invalid(format!("the path {path:?} is not UTF-8")))?;
-            file::open_dir(rustix::fs::CWD, text)
-                .and_then(|dir| {
-                    file::write(dir, "cgroup.subtree_control", &controllers.signed('+'))
-                })
-                .map_err(|err| {
-                    Fault::io(
-                        "switch on",
-                        format!("{} in {text}", controllers.signed('+')),
-                        err,
-                    )
-                })?;
-        }
-        self.make_child(SUPERVISOR)?;
-        if !self.controllers.is_empty() {
-            let signed = self.controllers.signed('+');
-            file::write(&self.dir, "cgroup.subtree_control", &signed).map_err(|err| {
-                Fault::io(
-                    "switch on",
-                    format!("{signed} in {}", self.path.display()),
-                    err,
-                )
-            })?;
-        }
-        Ok(())
-    }
-
-    fn make_child(&self, name: &str) -> Result<OwnedFd> {
-        mkdirat(&self.dir, name, Mode::from_raw_mode(0o755))
-            .map_err(io::Error::from)
-            .and_then(|()| file::open_dir(&self.dir, name))
-            .map_err(|err| Fault::io("mkdir", self.path.join(name).display(), err))
-    }
-
-    fn add_app(&self, app: &App) -> Result<()> {
-        let name = format!("{APP_PREFIX}{}", app.name);
-        let dir = self.make_child(&name)?;
-        for setting in &app.settings {
-            apply(&dir, setting).map_err(|fault| fault.link(format!("app {:?}", app.name)))?;
-        }
-        Ok(())
-    }
-}
-
 /// The file through which a process joins. A v1 write to `cgroup.procs` waits
 /// for RCU after an idle second (10 ms); a lone thread in `tasks` does not.
 fn door(version: Version) -> &'static str {
@@ -232,38 +57,15 @@ fn door(version: Version) -> &'static str {
     }
 }
 
-/// Writes a limit and reads it back: what the kernel did not take is no limit.
-fn apply(dir: &OwnedFd, setting: &Setting) -> Result<()> {
-    let refused = |why: String| {
-        Fault::unsupported(format!(
-            "the kernel does not enforce {} = {}: {why}",
-            setting.file, setting.value
-        ))
-        .hint(format!(
-            "the limit needs the {} controller; change it or run without it",
-            setting.controller
-        ))
-    };
-    if let Err(err) = file::write(dir, setting.file, &setting.value) {
-        return Err(refused(model::fault::errno_text(&err)));
-    }
-    let shown =
-        file::read(dir, setting.file).map_err(|err| refused(model::fault::errno_text(&err)))?;
-    let shown = shown.trim();
-    // A bound beyond what the kernel can count is none, and shown so.
-    let boundless = shown == "max"
-        && setting
-            .value
-            .parse::<u64>()
-            .is_ok_and(|value| value > i64::MAX as u64 >> 1);
-    if shown == setting.value || boundless {
-        Ok(())
-    } else {
-        Err(refused(format!("it shows {shown:?}")))
-    }
-}
-
 impl PodCgroup {
+    /// What was made, as `Plan::record` tells what is to be made.
+    pub fn record(&self) -> String {
+        self.trees
+            .iter()
+            .map(|tree| format!("{}\n", tree.path.display()))
+            .collect()
+    }
+
     /// The cgroups of an app: for joining, reading, killing.
     pub fn app(&self, name: &str) -> Result<AppCgroup> {
         self.leaf(&format!("{APP_PREFIX}{name}"))
@@ -301,7 +103,7 @@ impl PodCgroup {
         }
         for tree in &self.trees {
             if let Some(app) = app_in(tree.version, tree.controllers, tree.counts, name, limits)?
-                && let Err(fault) = tree.add_app(&app)
+                && let Err(fault) = tree.add_app(&app).map(drop)
             {
                 let _ = self.remove_app(name);
                 return Err(fault);
@@ -363,6 +165,10 @@ impl PodCgroup {
             }
             let removed = remove::remove(&tree.parent, &self.name)
                 .map_err(|err| Fault::io("rmdir", tree.path.display(), err));
+            if removed.is_ok() && tree.version == Version::V2 {
+                // Best effort: nobody is worse off where they are.
+                let _ = create::move_back(&tree.parent);
+            }
             result = result.and(removed);
         }
         result
@@ -426,8 +232,18 @@ impl AppCgroup {
             .iter()
             .filter(|(version, _)| v2 || *version == Version::V1)
         {
-            file::write(dir, door(*version), "0")
-                .map_err(|err| Fault::io("join", "the app's cgroup", err))?;
+            file::write(dir, door(*version), "0").map_err(|err| {
+                let fault = Fault::io("join", "the app's cgroup", err);
+                // From outside of what was delegated there is no way in.
+                match Ordinary::probe() {
+                    Some(ordinary) if ordinary.systemd => {
+                        fault.hint("systemd-run --user --scope rkt enter …")
+                    }
+                    Some(_) => fault
+                        .hint("start it from a shell in the cgroup that the pod was started from"),
+                    None => fault,
+                }
+            })?;
         }
         Ok(())
     }

@@ -67,12 +67,23 @@ pub fn open(record: &str, uuid: &PodUuid) -> Result<PodCgroup> {
             left: None,
         });
     }
+    let devices_confined = trees.iter().any(confined);
     Ok(PodCgroup {
         name,
         trees,
         notes: Vec::new(),
-        devices_confined: false,
+        devices_confined,
     })
+}
+
+/// A list of devices is in force in `tree`; not known is no.
+fn confined(tree: &Made) -> bool {
+    match tree.version {
+        // A cgroup that nothing was denied shows one line for everything.
+        Version::V1 => file::read(&tree.dir, "devices.list")
+            .is_ok_and(|list| list.lines().all(|line| line != "a *:* rwm")),
+        Version::V2 => sys::bpf::device_filters(tree.dir.as_fd()).is_ok_and(|filters| filters > 0),
+    }
 }
 
 /// The controllers of a directory that we did not just make, by their files.

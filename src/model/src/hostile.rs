@@ -142,6 +142,10 @@ fn feed(word: &str) {
         options::supplementary_gids(word),
         options::cpu_shares(word),
     );
+    let _ = (
+        options::rlimit(word),
+        options::sysctl(&mut Vec::new(), word),
+    );
     let words = [word.to_string()];
     let dns = options::dns_options(&words, &words, &words, Some(word), &words).unwrap_or_default();
     let _ = (dns.resolv_conf(), dns.hosts_lines());

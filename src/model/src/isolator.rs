@@ -11,6 +11,12 @@ use crate::quantity::Quantity;
 use crate::text::quote;
 use serde_json::{Value, json};
 
+mod rlimit;
+mod sysctl;
+
+pub use rlimit::{Resource, Rlimit};
+pub use sysctl::parse_flag as parse_sysctl;
+
 pub const CPU: &str = "resource/cpu";
 pub const MEMORY: &str = "resource/memory";
 pub const BLOCK_BANDWIDTH: &str = "resource/block-bandwidth";
@@ -26,6 +32,8 @@ pub const CPU_SHARES: &str = "os/linux/cpu-shares";
 pub const SELINUX: &str = "os/linux/selinux-context";
 pub const APPARMOR: &str = "os/linux/apparmor-profile";
 pub const SYSCTL: &str = "os/unix/sysctl";
+/// rkt's own, as its kinds of limit are not in the specification.
+pub const RLIMITS: &str = "os/unix/rlimits";
 
 /// Those that may stand once in a list; of the others the last one counts, or
 /// they add up.
@@ -88,6 +96,8 @@ pub enum Known {
     },
     AppArmorProfile(String),
     Sysctl(Vec<(String, String)>),
+    /// The last word on each resource counts.
+    Rlimits(Vec<Rlimit>),
     /// Kept and reported, never acted on.
     Unknown,
 }
@@ -169,6 +179,7 @@ fn is_known(name: &str) -> bool {
         CAPS_RETAIN,
         CAPS_REMOVE,
         NO_NEW_PRIVILEGES,
+        RLIMITS,
     ]
     .iter()
     .chain(&ONCE)
@@ -237,7 +248,8 @@ fn understand(name: &str, value: &Cursor<'_>) -> Result<Known> {
             }
             Known::AppArmorProfile(name)
         }
-        SYSCTL => Known::Sysctl(sysctl(value)?),
+        SYSCTL => Known::Sysctl(sysctl::read(value)?),
+        RLIMITS => Known::Rlimits(rlimit::read(value)?),
         _ => Known::Unknown,
     })
 }
@@ -332,27 +344,6 @@ fn selinux(value: &Cursor<'_>) -> Result<Known> {
         kind: part("type")?,
         level: part("level")?,
     })
-}
-
-fn sysctl(value: &Cursor<'_>) -> Result<Vec<(String, String)>> {
-    let entries = value.string_map()?;
-    for (key, text) in &entries {
-        // The key becomes a path below /proc/sys: dots or slashes between
-        // plain names, nothing that climbs.
-        let plain = |part: &str| {
-            !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
-        };
-        if !key.split(['.', '/']).all(plain) {
-            return Err(value.fault(format!("{} is not the name of a sysctl", quote(key))));
-        }
-        if text.contains('\0') {
-            return Err(value.fault(format!("{key}: must not contain a NUL character")));
-        }
-    }
-    Ok(entries)
 }
 
 #[cfg(test)]

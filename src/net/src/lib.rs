@@ -5,7 +5,8 @@
 //! networks. `attach` joins a network namespace to each of them, by a built-in
 //! plugin (`builtin`), or by a CNI program (`cni`); addresses come from `ipam`.
 //! `rules` says as data what is to be masqueraded and forwarded, `firewall`
-//! does it by nf_tables, by the legacy xtables, or leaves it to `proxy`.
+//! does it by nf_tables, by the legacy xtables, or leaves it to `proxy`. Where no
+//! links can be made, `usermode` does it all.
 //!
 //! Knows network namespaces by fd and attachments by an ID; nothing of pods.
 //! All of it is called in the host's network namespace by a process of one
@@ -27,6 +28,7 @@ pub mod ports;
 pub mod proxy;
 pub mod rules;
 pub mod selection;
+pub mod usermode;
 
 pub use address::{Cidr, Route};
 pub use conf::{Network, Plugin};

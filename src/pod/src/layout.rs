@@ -2,7 +2,7 @@
 //!
 //! `P` is a pod's directory, `S` its stage1 rootfs `P/stage1/rootfs`. Names
 //! that rkt 1.30 uses keep their meaning, so that either side's pods can be
-//! read; ours are `summary`, `cgroups`, `control`, `log/` and
+//! read; ours are `summary`, `cgroups`, `control`, `log/`, `selinux` and
 //! `appsinfo/<app>/rootfs`. Paths are relative to `P` unless said otherwise.
 
 use model::{AcName, PodUuid};
@@ -47,6 +47,8 @@ pub const NETNS: &str = "netns";
 pub const FLAVOR: &str = "flavor";
 /// Settings of the run for later entry points, see [`crate::runtime`].
 pub const RUNTIME_CONFIG: &str = "runtime-config";
+/// SELinux labels of the pod's processes and files, see [`crate::labels`].
+pub const SELINUX: &str = "selinux";
 /// Tree id of the stage1 image.
 pub const STAGE1_TREE: &str = "stage1TreeStoreID";
 pub const STAGE1: &str = "stage1";

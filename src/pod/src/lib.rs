@@ -13,6 +13,7 @@
 pub mod control;
 pub mod entry;
 mod files;
+pub mod labels;
 pub mod layout;
 pub mod list;
 pub mod lock;

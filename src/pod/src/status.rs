@@ -40,6 +40,14 @@ impl Status {
         open().map_err(|err: Errno| Fault::io("open", layout::STATUS, err))
     }
 
+    /// Makes `uid` the owner: the supervisor may not be root outside the pod.
+    pub fn give_to(&self, uid: u32) -> Result<()> {
+        let owner = Some(fs::Uid::from_raw(uid));
+        fs::fchown(&self.rkt, owner, None)
+            .and_then(|()| fs::fchown(&self.status, owner, None))
+            .map_err(|err| Fault::io("chown", layout::STATUS, err))
+    }
+
     /// Opens what is there; `None` if the pod has no status directory yet.
     pub fn open(pod_dir: impl AsFd) -> Result<Option<Status>> {
         let open = || {

@@ -266,9 +266,9 @@ mod tests {
                  --exec= --group= --inherit-env[=false] --memory= --mount= --name= \
                  --no-overlay[=false] --oom-score-adj= --pod-manifest=\"\" --port= \
                  --private-users[=false] --pull-policy=\"new\" --quiet[=false] \
-                 --readonly-rootfs= --seccomp= --set-env= --set-env-file= --signature= \
+                 --readonly-rootfs= --rlimit= --seccomp= --set-env= --set-env-file= --signature= \
                  --stage1-from-dir= --stage1-hash= --stage1-name= --stage1-path= --stage1-url= \
-                 --supplementary-gids= --user= --user-annotation= --user-label= --volume= \
+                 --supplementary-gids= --sysctl= --user= --user-annotation= --user-label= --volume= \
                  --working-dir=",
             ),
             (
@@ -279,9 +279,9 @@ mod tests {
                  --inherit-env[=false] --interactive[=false] --ipc=\"\" --mds-register[=false] \
                  --memory= --mount= --name= --net[=default] --no-overlay[=false] \
                  --oom-score-adj= --pod-manifest=\"\" --port= --private-users[=false] \
-                 --pull-policy=\"new\" --quiet[=false] --readonly-rootfs= --rm[=false] --seccomp= \
+                 --pull-policy=\"new\" --quiet[=false] --readonly-rootfs= --rlimit= --rm[=false] --seccomp= \
                  --set-env= --set-env-file= --signature= --stage1-from-dir= --stage1-hash= --stage1-name= \
-                 --stage1-path= --stage1-url= --supplementary-gids= --user= --user-annotation= \
+                 --stage1-path= --stage1-url= --supplementary-gids= --sysctl= --user= --user-annotation= \
                  --user-label= --uuid-file-save=\"\" --volume= --working-dir=",
             ),
         ];

@@ -194,6 +194,11 @@ impl PodLine {
                     &[isolator::OOM_SCORE_ADJ],
                 );
             }
+            "rlimit" => {
+                let app = self.app(flag.name)?;
+                app.isolators.push(options::rlimit(value)?);
+            }
+            "sysctl" => options::sysctl(&mut self.pod.sysctls, value)?,
             // One word for all four, as rkt has it.
             "caps-retain" | "cap-retain" => {
                 let app = self.app("caps-retain")?;

@@ -2,7 +2,9 @@
 //! takes here. Each row comes from a real attempt at the call, not from a
 //! version number, so a filter that answers ENOSYS shows as well.
 
+mod lsm;
 mod network;
+mod userns;
 
 use crate::env::Env;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -10,6 +12,7 @@ use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::path::Path;
 use sys::clone::{Forked, Namespaces};
+use sys::exe::Way;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
@@ -32,10 +35,20 @@ pub struct Row {
 }
 
 pub fn doctor(env: &Env) -> Vec<Row> {
-    let mut rows = vec![kernel(), root(), data_dir(env), overlay(env)];
-    rows.extend([openat2(), clone3(), pidfd(), mount_api(), own_binary()]);
+    let tried = userns::try_it(env);
+    let inside = tried.as_ref().and_then(|tried| tried.as_ref().ok());
+    let mut rows = vec![kernel(), userns::privileges(&tried), data_dir(env)];
+    rows.push(overlay(match inside {
+        Some(found) => found.no_overlay.clone(),
+        None => unsupported_overlay(env),
+    }));
+    let own = inside.map_or_else(own_binary_way, |found| found.own_binary);
+    rows.extend([openat2(), clone3(), pidfd(), mount_api(), own_binary(own)]);
     rows.extend(cgroups());
-    rows.extend([seccomp(), user_namespaces(), propagation(), groups()]);
+    rows.push(seccomp());
+    rows.extend(userns::rows(&tried));
+    rows.push(lsm::labels());
+    rows.extend([propagation(), groups()]);
     rows.extend(network::rows());
     rows.extend([certificates(), signatures()]);
     rows
@@ -62,19 +75,6 @@ fn kernel() -> Row {
     row("kernel", Health::Ok, way, "")
 }
 
-fn root() -> Row {
-    if rustix::process::geteuid().is_root() {
-        row("privileges", Health::Ok, "root", "")
-    } else {
-        row(
-            "privileges",
-            Health::Missing,
-            "images can be read",
-            "pods need root",
-        )
-    }
-}
-
 fn data_dir(env: &Env) -> Row {
     let dir = env.dir.display();
     if !env.dir.exists() {
@@ -95,14 +95,18 @@ fn text(errno: Errno) -> String {
     model::fault::errno_text(&errno.into())
 }
 
-fn overlay(env: &Env) -> Row {
+fn unsupported_overlay(env: &Env) -> Option<String> {
     // The data directory may not exist yet: its nearest parent shares the fs.
     let dir = env
         .dir
         .ancestors()
         .find(|dir| dir.exists())
         .unwrap_or(Path::new("/"));
-    match crate::overlay::unsupported(dir) {
+    crate::overlay::unsupported(dir)
+}
+
+fn overlay(unsupported: Option<String>) -> Row {
+    match unsupported {
         None => row("overlay", Health::Ok, "layers are stacked", ""),
         Some(why) => row(
             "overlay",
@@ -203,21 +207,22 @@ fn mount_api() -> Row {
     }
 }
 
+fn own_binary_way() -> Option<Way> {
+    Some(sys::exe::protected().ok()?.1)
+}
+
 /// The detached bind takes open_tree and mount_setattr, so this row tells of both.
-fn own_binary() -> Row {
-    use sys::exe::{Way, protected};
+fn own_binary(way: Option<Way>) -> Row {
     const NAME: &str = "mount_setattr, own binary";
-    match protected() {
-        Ok((_, Way::DetachedBind)) => {
-            row(NAME, Health::Ok, "run from a detached read-only bind", "")
-        }
-        Ok((_, Way::SealedCopy)) => row(
+    match way {
+        Some(Way::DetachedBind) => row(NAME, Health::Ok, "run from a detached read-only bind", ""),
+        Some(Way::SealedCopy) => row(
             NAME,
             Health::Fallback,
             "run from a sealed copy in memory",
             "open_tree or mount_setattr refused; they need root and Linux 5.12",
         ),
-        Err(e) => row(NAME, Health::Missing, "", model::fault::errno_text(&e)),
+        None => row(NAME, Health::Missing, "none", "no memory for a copy"),
     }
 }
 
@@ -238,6 +243,9 @@ fn cgroups() -> Vec<Row> {
         ),
     };
     let mut rows = vec![row("cgroup", status, way, why)];
+    if facts.ordinary.is_some() {
+        rows.push(limits(&facts));
+    }
     for tree in facts.v1.iter().chain(&facts.unified) {
         let names: Vec<&str> = tree.controllers.iter().map(|one| one.name()).collect();
         let names = if names.is_empty() {
@@ -279,6 +287,38 @@ fn cgroups() -> Vec<Row> {
     rows
 }
 
+/// What an ordinary user can bound a pod by: each controller may be handed down
+/// or not.
+fn limits(facts: &cgroup::Facts) -> Row {
+    use cgroup::{Controller, Controllers};
+    const NAME: &str = "limits";
+    let mut names = Vec::new();
+    let mut why = String::new();
+    for controller in [Controller::Memory, Controller::Cpu] {
+        if facts.v1_of(controller).is_some() {
+            why = format!("the {controller} controller is in a v1 tree, which cannot be delegated");
+            continue;
+        }
+        match facts.site(Controllers::EMPTY.with(controller)) {
+            Ok(_) => names.push(controller.name()),
+            Err(fault) => {
+                let hint = fault.hint.as_deref().unwrap_or_default();
+                why = format!("{fault} (hint: {hint})");
+            }
+        }
+    }
+    match names.len() {
+        0 => row(NAME, Health::Missing, "pods run without", why),
+        2 => row(NAME, Health::Ok, "a delegated cgroup", ""),
+        _ => row(
+            NAME,
+            Health::Fallback,
+            format!("{} alone", names.join(", ")),
+            why,
+        ),
+    }
+}
+
 fn seccomp() -> Row {
     let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail");
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -299,23 +339,6 @@ fn seccomp() -> Row {
             "kernel without CONFIG_SECCOMP",
         )
     }
-}
-
-fn user_namespaces() -> Row {
-    const NAME: &str = "user namespaces";
-    if !Path::new("/proc/self/uid_map").exists() {
-        return row(
-            NAME,
-            Health::Missing,
-            "",
-            "kernel compiled without user namespace support",
-        );
-    }
-    let most = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
-    if most.trim() == "0" {
-        return row(NAME, Health::Missing, "", "user.max_user_namespaces is 0");
-    }
-    row(NAME, Health::Ok, "available", "")
 }
 
 /// Both kinds work; it says who sees which mounts.

@@ -1,8 +1,10 @@
 //! `rkt enter`: a command inside a running app. Checks here, the rest in
-//! stage1's own entry point, which this process becomes.
+//! stage1's own entry point, which this process becomes. The pod of an ordinary
+//! user is in that user's namespace, which is joined first.
 
 use crate::entrypoint::Stage1;
-use crate::env::{Env, need_root};
+use crate::env::Env;
+use crate::rootless;
 use model::fault::Result;
 use model::{AcName, Context, Fault};
 use pod::entry::{EnterArgs, Entry};
@@ -28,7 +30,7 @@ pub fn enter(env: &Env, request: &EnterRequest) -> Fault {
 }
 
 fn try_enter(env: &Env, request: &EnterRequest) -> Result<Fault> {
-    need_root()?;
+    rootless::check(env)?;
     let mut pod = Pod::find(&env.dir, &request.pod).message(|| "problem retrieving pod".into())?;
     if pod.state() != State::Running {
         let uuid = pod.uuid().as_str();
@@ -49,6 +51,7 @@ fn try_enter(env: &Env, request: &EnterRequest) -> Result<Fault> {
     let stage1 = Stage1::of(env, &pod)?;
     // A pod that is just starting has no pid yet; one that hangs there never.
     let pid = pod.wait_init_pid(Some(Duration::from_secs(30)))?;
+    rootless::join(&mut pod, pid)?;
     let words = EnterArgs { pid, app, command }.to_words();
     Ok(stage1.become_it(&pod, Entry::Enter, &words, &[]))
 }

@@ -3,7 +3,8 @@
 //! remarks go.
 //!
 //! `Env::resolve` reads the configuration once; the data directory is `--dir`
-//! if it was given, else the `data` of a `paths` file, else `/var/lib/rkt`.
+//! if it was given, else the `data` of a `paths` file, else `/var/lib/rkt`, and
+//! for an ordinary user a directory of the user's own.
 
 use crate::review::Ask;
 use ::fetch::Progress;
@@ -91,13 +92,13 @@ impl Env {
         let mut roots = vec![system_config.as_path(), local_config.as_path()];
         roots.extend(user_config.as_deref());
         let config = crate::config::read(&roots).message(|| "cannot get configuration".into())?;
-        let wanted = match (flags.dir, &config.data) {
-            (Some(dir), _) => directory(Some(dir), "")?,
-            (None, Some(dir)) => PathBuf::from(dir),
-            (None, None) => PathBuf::from(DEFAULT_DIR),
+        let dir = match (flags.dir, &config.data) {
+            (Some(dir), _) => real_path(directory(Some(dir), "")?)?,
+            (None, Some(dir)) => real_path(PathBuf::from(dir))?,
+            (None, None) => default_dir()?,
         };
         Ok(Env {
-            dir: real_path(wanted)?,
+            dir,
             system_config,
             local_config,
             user_config,
@@ -113,6 +114,13 @@ impl Env {
 }
 
 pub const DEFAULT_DIR: &str = "/var/lib/rkt";
+
+fn default_dir() -> Result<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return real_path(PathBuf::from(DEFAULT_DIR));
+    }
+    real_path(crate::rootless::data_dir()?)
+}
 
 /// A directory flag: never empty, made absolute against the working directory.
 fn directory(given: Option<PathBuf>, default: &str) -> Result<PathBuf> {
@@ -130,6 +138,8 @@ fn real_path(dir: PathBuf) -> Result<PathBuf> {
     match std::fs::canonicalize(&dir) {
         Ok(real) => Ok(real),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(dir),
+        // Whose it is, then, is what such a user is told.
+        Err(e) if is_forbidden(&e) => Ok(dir),
         Err(e) => Err(Fault::io("lstat", dir.display(), e).message(format!(
             "cannot evaluate dataDir \"{}\" real path",
             dir.display()
@@ -137,8 +147,12 @@ fn real_path(dir: PathBuf) -> Result<PathBuf> {
     }
 }
 
-/// The check of the verbs that change pods: `run`, `prepare`, `run-prepared`,
-/// `enter`, `rm`, `gc`.
+fn is_forbidden(err: &std::io::Error) -> bool {
+    err.kind() == std::io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root()
+}
+
+/// The verbs that change pods need root, be it of an ordinary user's namespace:
+/// see `rootless`, where such a call begins.
 pub fn need_root() -> Result<()> {
     if rustix::process::geteuid().is_root() {
         return Ok(());

@@ -45,10 +45,12 @@ pub fn export(env: &Env, request: &ExportRequest) -> Result<()> {
     }
     // Keeps gc away: it removes a pod only with the lock to itself.
     let _shared = share_lock(&pod)?;
-    let root = open_root(env, &pod, &app)?;
+    let (root, copied) = open_root(env, &pod, &app)?;
     let manifest = pod.image_manifest_bytes(&app)?;
+    // An overlay has idmapped layers: on disk are the image's own IDs.
     let unshift = pod
         .private_users()?
+        .filter(|_| copied)
         .map(|(base, count)| Unshift { base, count });
     let options = PackOptions {
         gzip: true,
@@ -95,8 +97,8 @@ fn share_lock(pod: &Pod) -> Result<std::fs::File> {
     }
 }
 
-/// The app's files as it left them.
-fn open_root(env: &Env, pod: &Pod, app: &AcName) -> Result<OwnedFd> {
+/// The app's files as it left them, and whether they are a copy of the image's.
+fn open_root(env: &Env, pod: &Pod, app: &AcName) -> Result<(OwnedFd, bool)> {
     let Some((tree, lowers)) = layers(env, pod, app)? else {
         let path = pod.path().join(layout::app_rootfs(app));
         if leftovers::any(&path)? {
@@ -105,7 +107,7 @@ fn open_root(env: &Env, pod: &Pod, app: &AcName) -> Result<OwnedFd> {
                  mountpoints can be exported",
             ));
         }
-        return open_dir(&path);
+        return Ok((open_dir(&path)?, true));
     };
     let upper = pod.path().join(layout::overlay_upper(&tree, app));
     let mut all: Vec<PathBuf> = Vec::with_capacity(lowers.len() + 1);
@@ -113,11 +115,12 @@ fn open_root(env: &Env, pod: &Pod, app: &AcName) -> Result<OwnedFd> {
         all.push(upper);
     }
     all.extend(lowers.into_iter().map(PathBuf::from));
-    match all.as_slice() {
+    let root = match all.as_slice() {
         // The kernel wants two at least; the app never wrote anything.
-        [only] => open_dir(only),
-        all => overlay(pod, all),
-    }
+        [only] => open_dir(only)?,
+        all => overlay(pod, all)?,
+    };
+    Ok((root, false))
 }
 
 /// Tree id and layers of an overlay pod; `None` for one with copied files.
@@ -146,7 +149,10 @@ fn overlay(pod: &Pod, layers: &[PathBuf]) -> Result<OwnedFd> {
         .map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd()))
         .collect();
     let target = pod.path().join(layout::STAGE1);
-    let data = format!("lowerdir={}", names.join(":"));
+    let mut data = format!("lowerdir={}", names.join(":"));
+    if sys::userns::confined() {
+        data.push_str(",userxattr");
+    }
     sys::mount::mount("overlay", &target, "overlay", Flags::RDONLY, &data)
         .map_err(|e| failed("mount", e))?;
     open_dir(&target)

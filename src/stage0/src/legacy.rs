@@ -15,6 +15,7 @@ mod mounts;
 use crate::copy::copy_into;
 use crate::env::Env;
 use crate::prepare::{make_dirs, make_dirs_at};
+use crate::users::Range;
 use model::{AcName, Context, Fault, ImageId, ImageManifest, PodManifest, fault::Result};
 use pod::entry::{Entry, INTERFACE_VERSION, Interface};
 use pod::{Pod, Rootfs, State, layout};
@@ -43,13 +44,19 @@ impl Stage1Image {
 
     /// Makes it the stage1 of a pod that is being prepared. The tree is held
     /// from here on; without overlay its files are copied.
-    pub(crate) fn give(&self, store: &Store, pod: &Pod, overlay: bool) -> Result<()> {
+    pub(crate) fn give(
+        &self,
+        store: &Store,
+        pod: &Pod,
+        overlay: bool,
+        users: Option<Range>,
+    ) -> Result<()> {
         let tree = crate::prepare::render(store, &self.id, overlay)?;
         let root = make_dirs(pod, layout::STAGE1_ROOTFS)?;
         if overlay {
             store.hold(&tree, pod.uuid())?;
         } else {
-            copy_into(&tree, root.as_fd())?;
+            copy_into(&tree, root.as_fd(), users)?;
         }
         pod.write_file(layout::STAGE1_MANIFEST, &store.manifest_bytes(&self.id)?)?;
         pod.write_file(TREE, record(&tree, overlay)?.to_json().as_bytes())?;
@@ -132,7 +139,9 @@ impl Legacy {
     /// result is `S`.
     pub(crate) fn set_up(&self, env: &Env, pod: &Pod) -> Result<OwnedFd> {
         mounts::leave_host()?;
-        mounts::stage1(&pod.path(), &self.tree)?;
+        let label = pod.labels()?.map(|labels| labels.mount);
+        let label = label.as_ref();
+        mounts::stage1(&pod.path(), &self.tree, label)?;
         mounts::note_namespace(pod)?;
         let root = open(&pod.path().join(layout::STAGE1_ROOTFS))?;
         let status = make_dirs_at(root.as_fd(), layout::STATUS)?;
@@ -152,7 +161,7 @@ impl Legacy {
             let rootfs = make_dirs_at(root.as_fd(), &target)?;
             let rootfs = match app_rootfs(env, pod, &app.name)? {
                 Rootfs::Overlay { tree_id, lowers } => {
-                    mounts::app(&pod.path(), &app.name, &tree_id, &lowers, &rootfs)?;
+                    mounts::app(&pod.path(), &app.name, &tree_id, &lowers, &rootfs, label)?;
                     // The directory below the mount is not what is to be seen.
                     make_dirs_at(root.as_fd(), &target)?
                 }

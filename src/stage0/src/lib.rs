@@ -30,11 +30,14 @@ mod old_pod;
 mod overlay;
 pub mod pods;
 pub mod prepare;
+mod proven;
 mod random;
 pub mod review;
 pub mod rm;
+pub mod rootless;
 pub mod run;
 pub mod run_prepared;
+mod selinux;
 pub mod stage1_image;
 pub mod status;
 pub mod stop;
@@ -44,6 +47,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod trust;
+mod users;
 
 pub use ::fetch::{Bar, Progress};
 pub use env::{Env, GlobalFlags, Line, Notes};

@@ -3,7 +3,7 @@
 //! Which networks there are is not looked at here: fly has the host's whatever
 //! is asked for, and a stage1 image has networks of its own.
 
-use ::net::Selection;
+use ::net::{Selection, usermode};
 use model::fault::Result;
 
 /// Where a pod's apps find the network.
@@ -28,6 +28,21 @@ impl Net {
             Selection::None => Net::None,
             Selection::Named(_) => Net::Named(list),
         })
+    }
+
+    /// An ordinary user's pods cannot have every network, and need a program for
+    /// the one that they can have.
+    pub fn check_without_links(&self, metadata: bool) -> Result<()> {
+        let Net::Named(list) = self else {
+            return Ok(());
+        };
+        if !cfg!(feature = "net") || !usermode::needed() {
+            return Ok(());
+        }
+        match Selection::of_list(list)? {
+            Selection::Named(wanted) => usermode::check(&wanted, metadata).map(drop),
+            Selection::Host | Selection::None => Ok(()),
+        }
     }
 
     pub fn word(&self) -> &str {

@@ -3,8 +3,15 @@
 //!
 //! A kernel with overlay as a module that nobody loaded yet is asked to load it
 //! by naming the file system to it; no external program takes part.
+//!
+//! In a user namespace these reasons do not tell: there overlay needs Linux 5.11,
+//! and the file system `user.` attributes and whiteouts. So one is made for real,
+//! below the data directory, mounted nowhere.
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, XattrFlags, makedev};
+use rustix::mount::{FsOpenFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsopen};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 const AUFS: u64 = 0x6175_6673;
@@ -40,7 +47,7 @@ pub fn unsupported(dir: &Path) -> Option<String> {
         _ => {}
     }
     match entries_have_types(dir) {
-        Ok(true) => None,
+        Ok(true) => refused_to_user_namespace(dir),
         Ok(false) => Some("unsupported filesystem: missing d_type support".into()),
         Err(e) => Some(cannot("read directory", &dir.display().to_string(), &e)),
     }
@@ -61,7 +68,7 @@ fn kernel_lists_overlay() -> std::io::Result<bool> {
 /// Naming a file system makes the kernel load its module. An overlay without a
 /// lower directory is refused, so the classic call mounts nothing.
 fn ask_for_module(dir: &Path) {
-    use rustix::mount::{FsOpenFlags, MountFlags, fsopen, mount};
+    use rustix::mount::{MountFlags, mount};
     if matches!(
         fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC),
         Err(rustix::io::Errno::NOSYS)
@@ -85,6 +92,89 @@ fn entries_have_types(dir: &Path) -> std::io::Result<bool> {
         }
     }
     Ok(true)
+}
+
+fn refused_to_user_namespace(dir: &Path) -> Option<String> {
+    if !sys::userns::confined() {
+        return None;
+    }
+    let note = pod::layout::prepare_lock(dir).with_file_name("overlay-in-user-namespace");
+    let err = crate::proven::once(&note, &[dir], || try_in_user_namespace(dir)).err()?;
+    let cause = model::fault::errno_text(&err);
+    Some(format!("overlay in a user namespace: {cause}"))
+}
+
+/// Where the test is made, one at a time.
+const TEST: &str = ".overlay-test";
+
+fn try_in_user_namespace(dir: &Path) -> io::Result<()> {
+    let above = open_dir(rustix::fs::CWD, dir)?;
+    let test = lock_test(above.as_fd())?;
+    for name in ["lower", "upper", "work"] {
+        // A test that was killed may have left one.
+        sys::fs::remove_tree(test.as_fd(), name)?;
+        rustix::fs::mkdirat(&test, name, Mode::RWXU)?;
+    }
+    let tried = marked(test.as_fd()).and_then(|()| mounted(test.as_fd()));
+    let removed = sys::fs::remove_tree(above.as_fd(), TEST);
+    tried.and(removed)
+}
+
+/// The kernel drops the lock with the process.
+fn lock_test(above: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    loop {
+        match rustix::fs::mkdirat(above, TEST, Mode::RWXU) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(err) => return Err(err.into()),
+        }
+        let test = match open_dir(above, TEST) {
+            // Whoever was here has just removed it.
+            Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
+            test => test?,
+        };
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&test, FlockOperation::LockExclusive))?;
+        let ours = rustix::fs::fstat(&test)?;
+        let there = rustix::fs::statat(above, TEST, AtFlags::SYMLINK_NOFOLLOW);
+        if there.is_ok_and(|there| there.st_ino == ours.st_ino) {
+            return Ok(test);
+        }
+    }
+}
+
+/// What deletions leave in an upper directory.
+fn marked(test: BorrowedFd<'_>) -> io::Result<()> {
+    let kind = FileType::CharacterDevice;
+    rustix::fs::mknodat(test, "upper/gone", kind, Mode::empty(), makedev(0, 0))?;
+    let upper = open_dir(test, "upper")?;
+    let opaque = archive::Marks::User.opaque().unwrap_or_default();
+    Ok(rustix::fs::fsetxattr(
+        &upper,
+        opaque,
+        b"y",
+        XattrFlags::empty(),
+    )?)
+}
+
+fn mounted(test: BorrowedFd<'_>) -> io::Result<()> {
+    let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let number = test.as_raw_fd();
+    for (key, name) in [
+        ("lowerdir", "lower"),
+        ("upperdir", "upper"),
+        ("workdir", "work"),
+    ] {
+        let path = format!("/proc/self/fd/{number}/{name}");
+        fsconfig_set_string(overlay.as_fd(), key, path)?;
+    }
+    fsconfig_set_flag(overlay.as_fd(), "userxattr")?;
+    // Else its end would sync the whole file system.
+    fsconfig_set_flag(overlay.as_fd(), "volatile")?;
+    Ok(fsconfig_create(overlay.as_fd())?)
+}
+
+fn open_dir(at: BorrowedFd<'_>, path: impl rustix::path::Arg) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(at, path, flags, Mode::empty())?)
 }
 
 #[cfg(test)]

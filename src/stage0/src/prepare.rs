@@ -9,6 +9,7 @@
 use crate::env::{Env, need_root};
 use crate::fetch::{PullPolicy, Remarks, fetcher, open_store};
 use crate::stage1_image::{self, Choice, Flavor, Selected};
+use crate::users::{self, Range};
 use model::fault::Result;
 use model::options::PodOptions;
 use model::plan::{PlannedImage, Planner, plan_pod};
@@ -83,11 +84,11 @@ impl<'r> Checked<'r> {
             }
             _ => {}
         }
-        if request.private_users {
-            return Err(no_private_users(request));
-        }
         let store = open_store(env)?;
         let stage1 = stage1_image::select(env, &store, request.stage1.as_ref())?;
+        if request.private_users {
+            users::check(&stage1)?;
+        }
         Ok(Checked {
             env,
             request,
@@ -120,18 +121,23 @@ impl<'r> Checked<'r> {
         if let Some(path) = &self.request.uuid_file_save {
             save_uuid(path, &uuid).message(|| "error saving pod UUID to file".into())?;
         }
-        let overlay = self.choose_overlay();
         let manifest = self
-            .fill(&pod, found, overlay)
+            .fill(&pod, found)
             .message(|| "error setting up stage0".into())?;
         Ok((pod, manifest))
     }
 
-    fn choose_overlay(&self) -> bool {
+    fn choose_overlay(&self, pod: &Pod, users: Option<Range>) -> bool {
         if self.request.no_overlay {
             return false;
         }
-        match crate::overlay::unsupported(&self.env.dir) {
+        let idmapped = |range| match self.stage1 {
+            Selected::BuiltIn(_) => users::no_idmapped_overlay(self.env, pod, range),
+            // It knows nothing of idmapped layers.
+            Selected::Image(_) => Some("the stage1 image wants files with the pod's IDs".into()),
+        };
+        let unsupported = crate::overlay::unsupported(&self.env.dir);
+        match unsupported.or_else(|| users.and_then(idmapped)) {
             None => true,
             Some(reason) => {
                 self.env
@@ -141,9 +147,14 @@ impl<'r> Checked<'r> {
         }
     }
 
-    fn fill(&self, pod: &Pod, found: Found<'_>, overlay: bool) -> Result<PodManifest> {
+    fn fill(&self, pod: &Pod, found: Found<'_>) -> Result<PodManifest> {
+        let users = match self.request.private_users {
+            true => Some(users::claim(&self.env.dir, pod)?),
+            false => None,
+        };
+        let overlay = self.choose_overlay(pod, users);
         let (manifest, bytes) = self.plan(found)?;
-        self.write_stage1(pod, &manifest, overlay)?;
+        self.write_stage1(pod, &manifest, overlay, users)?;
         let mut trees: HashMap<ImageId, Tree> = HashMap::new();
         let mut apps = Vec::with_capacity(manifest.apps.len());
         for app in &manifest.apps {
@@ -157,7 +168,7 @@ impl<'r> Checked<'r> {
             }
             let image = self.store.manifest_bytes(&id)?;
             pod.write_image_manifest(&app.name, &image)?;
-            let rootfs = self.rootfs(pod, &app.name, &trees[&id], overlay)?;
+            let rootfs = self.rootfs(pod, &app.name, &trees[&id], overlay, users)?;
             pod.write_rootfs(&app.name, &rootfs)?;
             apps.push(AppSummary {
                 name: app.name.clone(),
@@ -208,8 +219,16 @@ impl<'r> Checked<'r> {
         }
     }
 
-    /// An overlay of the image's layers, or a copy of its files in the pod.
-    fn rootfs(&self, pod: &Pod, app: &AcName, tree: &Tree, overlay: bool) -> Result<Rootfs> {
+    /// An overlay of the image's layers, or a copy of its files in the pod. Only
+    /// the copy has the pod's own users on disk.
+    fn rootfs(
+        &self,
+        pod: &Pod,
+        app: &AcName,
+        tree: &Tree,
+        overlay: bool,
+        users: Option<Range>,
+    ) -> Result<Rootfs> {
         let tree_id = tree.tree_id.clone();
         if overlay {
             let lowers = tree
@@ -220,12 +239,18 @@ impl<'r> Checked<'r> {
             return Ok(Rootfs::Overlay { tree_id, lowers });
         }
         let target = make_dirs(pod, &layout::app_rootfs(app))?;
-        crate::copy::copy_into(tree, target.as_fd())?;
+        crate::copy::copy_into(tree, target.as_fd(), users)?;
         Ok(Rootfs::Copied { tree_id })
     }
 
     /// The stage1 goes first: where trees are copied, the apps' come to lie in it.
-    fn write_stage1(&self, pod: &Pod, manifest: &PodManifest, overlay: bool) -> Result<()> {
+    fn write_stage1(
+        &self,
+        pod: &Pod,
+        manifest: &PodManifest,
+        overlay: bool,
+        users: Option<Range>,
+    ) -> Result<()> {
         let flavor = match &self.stage1 {
             Selected::BuiltIn(flavor) => *flavor,
             Selected::Image(image) => {
@@ -234,7 +259,7 @@ impl<'r> Checked<'r> {
                 if overlay && manifest.apps.iter().any(twice) {
                     return Err(Fault::invalid("the stage1 image cannot be an app as well"));
                 }
-                return image.give(&self.store, pod, overlay);
+                return image.give(&self.store, pod, overlay, users);
             }
         };
         drop(make_dirs(pod, layout::STAGE1_ROOTFS)?);
@@ -267,22 +292,8 @@ fn contradicts_manifest(request: &PrepareRequest) -> bool {
         && pod.inherited_env.is_empty()
         && pod.env_file.is_empty()
         && pod.set_env.is_empty()
+        && pod.sysctls.is_empty()
         && request.pull_policy == PullPolicy::New)
-}
-
-fn no_private_users(request: &PrepareRequest) -> Fault {
-    if !Path::new("/proc/self/uid_map").exists() {
-        return Fault::unsupported(
-            "--private-users is not supported, kernel compiled without user namespace support",
-        );
-    }
-    if !request.no_overlay {
-        return Fault::unsupported(
-            "cannot use both overlay and user namespace: not implemented yet. (Try --no-overlay)",
-        )
-        .message("error setting up stage0");
-    }
-    Fault::unsupported("--private-users: this build of rkt runs no pod in a user namespace")
 }
 
 fn created_ns(pod: &Pod) -> Result<i64> {

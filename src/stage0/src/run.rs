@@ -71,6 +71,7 @@ fn try_run(env: &Env, request: &RunRequest) -> Result<Fault> {
         return Err(Fault::invalid("pod must contain at least one application"));
     }
     let stage1 = Stage1::of(env, &pod)?;
+    crate::selinux::label(&env.dir, &pod)?;
     start(env, pod, &request.options, &settings, &stage1)
 }
 
@@ -112,6 +113,9 @@ impl Settings {
                     .hint("--net=host shares the host's network, --net=none gives loopback only"),
             );
         }
+        if flavor == Some(Flavor::Native) {
+            net.check_without_links(options.mds_register)?;
+        }
         if flavor.is_none() && options.rm {
             return Err(
                 Fault::unsupported("--rm works with the built-in stage1 only")
@@ -141,7 +145,8 @@ pub(crate) fn start(
     stage1: &Stage1,
 ) -> Result<Fault> {
     pod.to_run()?;
-    if crate::group::lookup("rkt").is_none() {
+    // The files of an ordinary user are that user's alone.
+    if !sys::userns::confined() && crate::group::lookup("rkt").is_none() {
         env.note(
             "",
             "group \"rkt\" not found, will use default gid when rendering images",
@@ -171,11 +176,15 @@ pub(crate) fn start(
     );
     let lock = pod.pass_lock()?;
     let token = args.mds_token.clone().unwrap_or_default();
+    let labels = pod.labels()?;
+    let (process, mount) = labels.map_or_else(Default::default, |labels| {
+        (labels.process.to_string(), labels.mount.to_string())
+    });
     let extra = [
         (MDS_TOKEN, token),
         (LOCK_FD, lock.to_string()),
-        (SELINUX_CONTEXT, String::new()),
-        (SELINUX_MOUNT_CONTEXT, String::new()),
+        (SELINUX_CONTEXT, process),
+        (SELINUX_MOUNT_CONTEXT, mount),
     ];
     Ok(stage1.become_it(&pod, Entry::Run, &words, &extra))
 }

@@ -217,7 +217,10 @@ impl Assembly<'_> {
     ) -> Result<(Digest, Layer)> {
         let failed = |err| self.store.fault("create", "tmp", err);
         let dir = self.staging.make_dir(name, 0o700).map_err(failed)?;
-        let options = self.used.left();
+        let options = archive::Options {
+            form: self.store.settle_form()?,
+            ..self.used.left()
+        };
         let algorithm = diff_id.map_or(Algorithm::Sha256, Digest::algorithm);
         let layer = match &self.packing {
             None => {

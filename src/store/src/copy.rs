@@ -28,5 +28,9 @@ fn fault(Error { path, cause }: Error) -> Fault {
         cause @ Cause::OutOfRange { .. } => {
             Fault::invalid(format!("copy {}: {cause}", path.display()))
         }
+        cause @ Cause::NotMapped { .. } => {
+            Fault::unsupported(format!("copy {}: {cause}", path.display()))
+                .hint(archive::LARGER_RANGE)
+        }
     }
 }

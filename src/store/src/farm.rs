@@ -7,6 +7,8 @@ use crate::flatten::Source;
 use crate::select::{Filter, Selection, Taken};
 use crate::shelf::Held;
 use crate::store::Store;
+use archive::Form;
+use archive::layer::Node;
 use model::{ImageManifest, fault::Result};
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
@@ -18,7 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use sys::attributes;
+use sys::attributes::{self, Rights};
 
 /// The layers of a tree, held, and what is taken from each.
 pub(crate) struct Farm {
@@ -67,6 +69,7 @@ impl Farm {
     /// Renders into an empty directory; returns the bytes of its files.
     pub(crate) fn build(&self, tree: BorrowedFd<'_>) -> io::Result<u64> {
         let mut bytes = 0;
+        let rights = Rights::own();
         for (path, taken) in self.entries() {
             if taken.is_dir {
                 rustix::fs::mkdirat(tree, path, Mode::RWXU)?;
@@ -80,10 +83,11 @@ impl Farm {
             attributes::copy_dir(
                 files::open_dir(self.layer(taken), path)?.as_fd(),
                 files::open_dir(tree, path)?.as_fd(),
+                rights,
             )?;
         }
         // The list is never empty, and its first image lends the root.
-        attributes::copy_dir(self.rootfs[0].as_fd(), tree)?;
+        attributes::copy_dir(self.rootfs[0].as_fd(), tree, rights)?;
         Ok(bytes)
     }
 
@@ -146,16 +150,16 @@ fn same_dir(a: BorrowedFd<'_>, b: BorrowedFd<'_>, path: &Path) -> io::Result<boo
     Ok(is_dir && (a.st_mode, a.st_uid, a.st_gid) == (b.st_mode, b.st_uid, b.st_gid))
 }
 
-/// Whether a directory has this mode and, where root has made it, these owners.
+/// Whether a directory has the mode of a node and, where owners are set, its owner.
 pub(crate) fn same_attributes(
     tree: BorrowedFd<'_>,
     path: &Path,
-    mode: u32,
-    uid: u32,
-    gid: u32,
+    node: &Node,
+    form: Form,
 ) -> io::Result<bool> {
     let stat = rustix::fs::statat(tree, path, AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok((stat.st_mode & 0o7777, stat.st_uid, stat.st_gid) == (mode & 0o7777, uid, gid))
+    let owner = !form.owners || (stat.st_uid, stat.st_gid) == (node.uid, node.gid);
+    Ok(owner && stat.st_mode & 0o7777 == form.mode(node.mode))
 }
 
 /// Normally one inode; a copy must be equal in all that counts.

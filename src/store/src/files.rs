@@ -71,12 +71,19 @@ pub(crate) fn write_new(
 }
 
 /// Gives a file the group of a directory that it will not be made in but moved
-/// to. A user who is no member of that group keeps what he has.
+/// to. A user who is no member of that group keeps what he has, and so does one
+/// in a user namespace that the group does not exist in.
 pub(crate) fn share(at: BorrowedFd<'_>, name: &str, like: BorrowedFd<'_>) -> io::Result<()> {
-    let group = Gid::from_raw(rustix::fs::fstat(like)?.st_gid);
+    /// As which the kernel shows a group that does not exist here.
+    const OVERFLOW: u32 = 65534;
+    let group = rustix::fs::fstat(like)?.st_gid;
+    if group == OVERFLOW && sys::userns::confined() {
+        return Ok(());
+    }
+    let group = Gid::from_raw(group);
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     match rustix::fs::chownat(at, name, None, Some(group), flags) {
-        Ok(()) | Err(Errno::PERM) => Ok(()),
+        Ok(()) | Err(Errno::PERM | Errno::INVAL) => Ok(()),
         Err(err) => Err(err.into()),
     }
 }

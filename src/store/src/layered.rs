@@ -11,6 +11,7 @@ use crate::render::{MadeOf, Sources};
 use crate::shelf::{Held, Shelf};
 use crate::staging::Staging;
 use crate::store::{LAYERS, Store, TREES, manifest_path};
+use archive::Form;
 use archive::layer::{Index, NodeKind};
 use archive::squash::{self, Merged, Shown};
 use model::digest::Digest;
@@ -194,7 +195,8 @@ impl Store {
             Ok((staged, staging.make_dir(TREE_ROOTFS, 0o700)?))
         };
         let (staged, rootfs) = made().map_err(|err| self.fault("mkdir", "tmp", err))?;
-        let _notes = squash::build_links(shown, roots, rootfs.as_fd())?;
+        let form = self.settle_form()?;
+        let _notes = squash::build_links(shown, roots, rootfs.as_fd(), form)?;
         Ok(staged)
     }
 
@@ -229,6 +231,7 @@ pub(crate) fn compare(
     shown: &[Shown],
     roots: &[BorrowedFd<'_>],
     tree: BorrowedFd<'_>,
+    form: Form,
 ) -> io::Result<Option<String>> {
     let mut there = HashMap::new();
     walk(tree, &mut |path, is_dir| {
@@ -239,11 +242,12 @@ pub(crate) fn compare(
         let path = as_path(&shown.path);
         let is_dir = matches!(shown.node.kind, NodeKind::Dir { .. });
         let wrong = match there.remove(&shown.path) {
+            None if shown.node.may_be_absent(form) => None,
             None => Some("is missing"),
             Some(found) if found != is_dir => Some("has another type"),
             Some(_) if is_dir => {
                 let node = &shown.node;
-                let same = same_attributes(tree, path, node.mode, node.uid, node.gid)?;
+                let same = same_attributes(tree, path, node, form)?;
                 (!same).then_some("has another owner or mode")
             }
             Some(_) => {

@@ -23,6 +23,7 @@ mod export;
 mod farm;
 mod files;
 mod flatten;
+mod form;
 mod gc;
 mod hold;
 mod inbox;

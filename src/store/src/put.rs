@@ -88,7 +88,10 @@ impl Store {
         let failed = |err| self.fault("create", "tmp", err);
         let layer = staging.make_dir(LAYER, 0o700).map_err(failed)?;
         let recipe = files::create(staging.dir(), "recipe", 0o600).map_err(failed)?;
-        let options = archive::Options::default();
+        let options = archive::Options {
+            form: self.settle_form()?,
+            ..archive::Options::default()
+        };
         let unpacked = archive::unpack_aci(&mut *src, layer.as_fd(), recipe, &options)?;
         drain(src)?;
         let manifest = ImageManifest::parse(&unpacked.manifest)?;

@@ -13,6 +13,7 @@ use crate::shelf::{Held, Shelf};
 use crate::short;
 use crate::staging::Staging;
 use crate::store::{LAYERS, Store, TREES};
+use archive::Marks;
 use model::digest::Digest;
 use model::{Fault, ImageId, Value, fault::Result};
 use std::collections::HashMap;
@@ -129,7 +130,10 @@ impl Store {
         if record.packed {
             return Err(crate::inbox::needs_root(id));
         }
+        let form = self.form()?;
         let tree = if !record.layers.is_empty() {
+            // Layers without their deletions make no overlay.
+            let flat = flat || form.marks == Marks::Absent;
             let top = if flat { Top::Flat } else { record.top };
             self.render_layers(root, &record, top)?
         } else if record.plain {
@@ -190,6 +194,7 @@ impl Store {
         root: BorrowedFd<'_>,
         id: &ImageId,
     ) -> Result<(Held, Vec<u8>)> {
+        self.form()?;
         if let Some(record) = self.read_record(root, id)?
             && !record.layers.is_empty()
             && let Some((_, held)) = self.top_tree(root, &record, Top::Flat)?

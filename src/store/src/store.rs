@@ -43,9 +43,11 @@ pub struct Store {
     /// `<dir>/store`, absolute.
     path: PathBuf,
     root: OnceLock<OwnedFd>,
-    /// Images are unpacked as they come. Only root can give files their owners;
-    /// what anybody else brings stays packed.
+    /// Images are unpacked as they come. Only root, if only of a user namespace,
+    /// can give files their owners; what anybody else brings stays packed.
     pub(crate) unpacks: bool,
+    /// Once it was looked at.
+    pub(crate) form: OnceLock<archive::Form>,
 }
 
 impl Store {
@@ -58,6 +60,7 @@ impl Store {
             path: data_dir.join("store"),
             root: OnceLock::new(),
             unpacks: rustix::process::geteuid().is_root(),
+            form: OnceLock::new(),
         };
         store.root()?;
         Ok(store)
@@ -129,6 +132,7 @@ impl Store {
         for (name, mode) in FOLDERS {
             files::ensure_dir(root, name, mode).map_err(|err| self.unmade(name, err))?;
         }
+        self.settle_form()?;
         Inbox::make(root).map_err(|err| self.unmade(PACKED, err))?;
         Ok(root)
     }

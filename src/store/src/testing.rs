@@ -149,3 +149,77 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     out.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
     out
 }
+
+/// Which ids a user namespace has, as root outside of it makes one for a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ids {
+    /// 0 is an ordinary user, the others a range of theirs.
+    Range,
+    /// 0 is that user, and there is nobody else.
+    Single,
+}
+
+impl Ids {
+    /// Who 0 is outside.
+    pub(crate) const USER: u32 = 70_001;
+
+    fn map(self) -> sys::userns::IdMap {
+        let mut map = sys::userns::IdMap::from_zero(Ids::USER, 1);
+        if self == Ids::Range {
+            map.0.push(sys::userns::IdRange {
+                inside: 1,
+                outside: 200_000,
+                count: 65_535,
+            });
+        }
+        map
+    }
+}
+
+/// Runs a test once more in a process of its own, where no other thread does
+/// anything, as whoever forks must. True in that process, false in the first one, where
+/// the other has succeeded or the reason why there is none was told.
+pub(crate) fn alone(test: &str) -> bool {
+    const NAME: &str = "RKT_TEST_ALONE";
+    if std::env::var_os(NAME).is_some_and(|name| name == test) {
+        return true;
+    }
+    if !rustix::process::geteuid().is_root() || sys::userns::confined() {
+        eprintln!("skipped: making user namespaces with many ids needs root");
+        return false;
+    }
+    let done = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--test-threads=1", "--nocapture"])
+        .env(NAME, test)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && said.contains("1 passed"), "{said}");
+    false
+}
+
+/// Does something as root of a user namespace. What panics there fails here.
+pub(crate) fn in_namespace(ids: Ids, work: impl FnOnce()) {
+    use sys::clone::{Forked, Namespaces, fork_in_test};
+    let (ready, tell) = rustix::pipe::pipe().unwrap();
+    let namespaces = Namespaces::USER.and(Namespaces::MOUNT);
+    match fork_in_test(namespaces).unwrap() {
+        Forked::Child => {
+            drop(tell);
+            let _ = rustix::io::read(&ready, &mut [0; 1]);
+            let work = std::panic::AssertUnwindSafe(|| {
+                sys::creds::set_groups(0, &[]).unwrap();
+                sys::creds::set_user(0).unwrap();
+                work();
+            });
+            let failed = std::panic::catch_unwind(work).is_err();
+            sys::process::exit_now(i32::from(failed))
+        }
+        Forked::Parent(pid) => {
+            sys::userns::write_maps(pid, &ids.map(), &ids.map()).unwrap();
+            drop(tell);
+            let ended = sys::process::wait(pid).unwrap();
+            assert_eq!(ended, sys::process::Ended::Exited(0), "{ids:?}");
+        }
+    }
+}

@@ -144,7 +144,8 @@ impl Store {
                 None => Some(NO_ROOTFS.to_string()),
                 Some(rootfs) => {
                     let shown = shown_in(&layered.merged, top);
-                    compare(shown, &layered.roots(), rootfs.as_fd()).map_err(failed)?
+                    let form = self.form()?;
+                    compare(shown, &layered.roots(), rootfs.as_fd(), form).map_err(failed)?
                 }
             };
             if let Some(wrong) = wrong {
@@ -164,9 +165,10 @@ impl Store {
 
     fn check_layers(&self, root: BorrowedFd<'_>, record: &ImageRecord) -> Result<()> {
         let layered = self.open_layers(root, &record.layers)?;
+        let form = self.form()?;
         let parts = layered.indices.iter().zip(&layered.roots);
         for ((index, rootfs), layer) in parts.zip(&record.layers) {
-            if let Some(wrong) = archive::squash::check(index, rootfs.as_fd())? {
+            if let Some(wrong) = archive::squash::check(index, rootfs.as_fd(), form)? {
                 return Err(Fault::corrupt(format!("layer {layer}: {wrong}")));
             }
         }

@@ -22,6 +22,7 @@ pub struct Insn {
 
 const PROG_LOAD: libc::c_int = 5;
 const PROG_ATTACH: libc::c_int = 8;
+const PROG_QUERY: libc::c_int = 16;
 const PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const ATTACH_CGROUP_DEVICE: u32 = 6;
 /// Programs of ancestors and of others (systemd) stay in force beside ours.
@@ -48,6 +49,18 @@ struct Attach {
     program: u32,
     kind: u32,
     flags: u32,
+}
+
+/// For a count alone; the kernel writes into the last field.
+#[repr(C)]
+struct Query {
+    target: u32,
+    kind: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    programs: u64,
+    count: u32,
+    reserved: u32,
 }
 
 /// Has the kernel verify `program` as a device filter. ENOSYS, EINVAL: this
@@ -102,4 +115,29 @@ pub fn attach_device_filter(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> 
         )
     })
     .map(drop)
+}
+
+/// How many device filters are attached to `cgroup` itself. EPERM: no
+/// CAP_NET_ADMIN over the first user namespace; EINVAL: no such filters.
+pub fn device_filters(cgroup: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut attr = Query {
+        target: cgroup.as_raw_fd() as u32,
+        kind: ATTACH_CGROUP_DEVICE,
+        query_flags: 0,
+        attach_flags: 0,
+        programs: 0,
+        count: 0,
+        reserved: 0,
+    };
+    // SAFETY: the attribute is ours to be written, its size is its own, and no
+    // list of programs is asked for.
+    check_long(unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            PROG_QUERY,
+            &raw mut attr,
+            size_of::<Query>() as libc::c_uint,
+        )
+    })?;
+    Ok(attr.count)
 }

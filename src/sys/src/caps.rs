@@ -41,16 +41,22 @@ pub fn permitted() -> io::Result<u64> {
 /// empty: a non-empty one hands capabilities to non-root programs
 /// (CVE-2022-24769).
 pub fn set(set: u64) -> io::Result<()> {
+    set_apart(set, set)
+}
+
+/// The same with an effective set of its own: what is only permitted opens
+/// nothing, but exec may still give it.
+pub fn set_apart(effective: u64, permitted: u64) -> io::Result<()> {
     let header = Header {
         version: VERSION_3,
         pid: 0,
     };
-    let half = |bits: u32| Data {
-        effective: bits,
-        permitted: bits,
+    let half = |shift: u32| Data {
+        effective: (effective >> shift) as u32,
+        permitted: (permitted >> shift) as u32,
         inheritable: 0,
     };
-    let data = [half(set as u32), half((set >> 32) as u32)];
+    let data = [half(0), half(32)];
     // SAFETY: version 3 reads exactly two data records.
     check_long(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) })
         .map(drop)

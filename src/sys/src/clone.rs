@@ -74,6 +74,17 @@ pub fn fork_into(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> io::
     if !single_threaded() {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
+    fork(namespaces, cgroup)
+}
+
+/// The same for tests, whose harness has a thread that does nothing but wait for
+/// the one which calls this.
+#[cfg(any(test, feature = "attempt"))]
+pub fn fork_in_test(namespaces: Namespaces) -> io::Result<Forked> {
+    fork(namespaces, None)
+}
+
+fn fork(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forked> {
     let mut args = CloneArgs {
         flags: namespaces.0,
         exit_signal: exit_signal(namespaces),
@@ -89,7 +100,7 @@ pub fn fork_into(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> io::
         None => 64,
     };
     // SAFETY: no CLONE_VM and no stack, so the child runs on a copy of this
-    // one's memory; the process is single-threaded, checked above.
+    // one's memory; the callers see to it that no other thread holds a lock.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size) };
     let pid = match check_pid(pid) {
         Err(err) if cgroup.is_none() && err.raw_os_error() == Some(libc::ENOSYS) => {

@@ -7,7 +7,8 @@
 //! Directories of the copy belong to the caller, mode 0700, until all that is in
 //! them is done, so nobody to whom the copy gives files can redirect the rest.
 
-use crate::attributes;
+use crate::attributes::{self, Rights, Shift};
+use crate::userns;
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Uid};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -36,65 +37,47 @@ pub enum Cause {
         gid: u32,
         count: u32,
     },
+    /// The owner does not exist in this process' user namespace.
+    NotMapped {
+        uid: u32,
+        gid: u32,
+    },
 }
 
 /// Copies what is in a directory, and the directory's own attributes, to an
 /// empty one. Both fds must be readable, not `O_PATH`.
 pub fn copy_tree(src: BorrowedFd<'_>, dst: BorrowedFd<'_>) -> Result<(), Error> {
-    Copy::new(src, dst, Owners::Same).run()
+    Copy::new(src, dst, None).run()
 }
 
 /// The same for a user namespace of `count` IDs that starts at `shift`: owners
-/// are moved by as much, and one beyond the count is refused.
+/// are moved by as much, and one beyond the count is refused. File capabilities
+/// count in that namespace then.
 pub fn copy_tree_shifted(
     src: BorrowedFd<'_>,
     dst: BorrowedFd<'_>,
     shift: u32,
     count: u32,
 ) -> Result<(), Error> {
-    Copy::new(src, dst, Owners::Shifted { shift, count }).run()
+    let first = shift;
+    Copy::new(src, dst, Some(Shift { first, count })).run()
 }
 
 /// Copies one entry that is no directory to the same path below another root.
 pub fn copy_entry(src: BorrowedFd<'_>, dst: BorrowedFd<'_>, path: &Path) -> Result<(), Error> {
     let copied = match rustix::fs::statat(src, path, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Copy::new(src, dst, Owners::Same).entry(path, &stat),
+        Ok(stat) => Copy::new(src, dst, None).entry(path, &stat),
         Err(errno) => Err(errno.into()),
     };
     copied.map_err(|cause| cause.at(path))
 }
 
-/// How the owners of a copy follow from those of the original.
-#[derive(Clone, Copy)]
-enum Owners {
-    Same,
-    Shifted { shift: u32, count: u32 },
-}
-
-impl Owners {
-    /// The owner to set; `None` leaves the maker of the file in place.
-    fn of(self, stat: &Stat) -> Result<Option<(Uid, Gid)>, Cause> {
-        let (uid, gid) = (stat.st_uid, stat.st_gid);
-        match (attributes::owner(uid, gid), self) {
-            (None, _) => Ok(None),
-            (same, Owners::Same) => Ok(same),
-            (Some(_), Owners::Shifted { shift, count }) => {
-                let shifted = |id: u32| {
-                    let inside = Some(id).filter(|id| *id < count);
-                    inside
-                        .and_then(|id| id.checked_add(shift))
-                        .ok_or(Cause::OutOfRange { uid, gid, count })
-                };
-                Ok(attributes::owner(shifted(uid)?, shifted(gid)?))
-            }
-        }
-    }
-}
-
 struct Copy<'a> {
     src: BorrowedFd<'a>,
     dst: BorrowedFd<'a>,
-    owners: Owners,
+    rights: Rights,
+    /// How the owners of the copy follow from those of the original.
+    shift: Option<Shift>,
     /// Where the first name of a file with several went.
     links: HashMap<(u64, u64), PathBuf>,
     reflinks: bool,
@@ -107,11 +90,12 @@ enum Step {
 }
 
 impl<'a> Copy<'a> {
-    fn new(src: BorrowedFd<'a>, dst: BorrowedFd<'a>, owners: Owners) -> Copy<'a> {
+    fn new(src: BorrowedFd<'a>, dst: BorrowedFd<'a>, shift: Option<Shift>) -> Copy<'a> {
         Copy {
             src,
             dst,
-            owners,
+            rights: Rights::own(),
+            shift,
             links: HashMap::new(),
             reflinks: true,
         }
@@ -163,8 +147,22 @@ impl<'a> Copy<'a> {
 
     fn attributes(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Cause> {
         let stat = rustix::fs::fstat(from)?;
-        let owner = self.owners.of(&stat)?;
-        Ok(attributes::copy_all(from, to, &stat, owner)?)
+        let owner = self.owner(&stat)?;
+        attributes::copy_all(from, to, &stat, owner, self.rights, self.shift)
+            .map_err(|err| not_mapped(err, owner))
+    }
+
+    /// The owner to set; `None` leaves the maker of the file in place.
+    fn owner(&self, stat: &Stat) -> Result<Option<(Uid, Gid)>, Cause> {
+        let (mut uid, mut gid) = (stat.st_uid, stat.st_gid);
+        if let Some(shift) = self.shift {
+            let (Some(u), Some(g)) = (shift.of(uid), shift.of(gid)) else {
+                let count = shift.count;
+                return Err(Cause::OutOfRange { uid, gid, count });
+            };
+            (uid, gid) = (u, g);
+        }
+        Ok(self.rights.owner(uid, gid))
     }
 
     fn entry(&mut self, path: &Path, stat: &Stat) -> Result<(), Cause> {
@@ -202,9 +200,11 @@ impl<'a> Copy<'a> {
     }
 
     fn by_name(&self, path: &Path, stat: &Stat) -> Result<(), Cause> {
-        if let Some((uid, gid)) = self.owners.of(stat)? {
+        let owner = self.owner(stat)?;
+        if let Some((uid, gid)) = owner {
             let flags = AtFlags::SYMLINK_NOFOLLOW;
-            rustix::fs::chownat(self.dst, path, Some(uid), Some(gid), flags)?;
+            rustix::fs::chownat(self.dst, path, Some(uid), Some(gid), flags)
+                .map_err(|errno| not_mapped(errno.into(), owner))?;
         }
         Ok(self.times(path, stat)?)
     }
@@ -317,6 +317,20 @@ fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<OsString>> {
     Ok(found)
 }
 
+/// The kernel's answer to an owner that this user namespace lacks is EINVAL.
+fn not_mapped(err: io::Error, owner: Option<(Uid, Gid)>) -> Cause {
+    match owner {
+        Some((uid, gid)) if Errno::from_io_error(&err) == Some(Errno::INVAL) => {
+            let (uid, gid) = (uid.as_raw(), gid.as_raw());
+            if userns::own_uids().holds(uid) && userns::own_gids().holds(gid) {
+                return Cause::Io(err);
+            }
+            Cause::NotMapped { uid, gid }
+        }
+        _ => Cause::Io(err),
+    }
+}
+
 impl Cause {
     fn at(self, path: &Path) -> Error {
         Error {
@@ -345,6 +359,12 @@ impl fmt::Display for Cause {
             Cause::OutOfRange { uid, gid, count } => {
                 write!(f, "uid {uid} or gid {gid} are out of range {count}")
             }
+            Cause::NotMapped { uid, gid } => {
+                write!(
+                    f,
+                    "uid {uid} or gid {gid} do not exist in this user namespace"
+                )
+            }
         }
     }
 }
@@ -362,7 +382,7 @@ impl From<Error> for io::Error {
     fn from(err: Error) -> io::Error {
         match err.cause {
             Cause::Io(err) => err,
-            cause @ Cause::OutOfRange { .. } => {
+            cause @ (Cause::OutOfRange { .. } | Cause::NotMapped { .. }) => {
                 io::Error::new(io::ErrorKind::InvalidInput, cause.to_string())
             }
         }

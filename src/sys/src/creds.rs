@@ -14,10 +14,37 @@ pub fn set_groups(gid: u32, groups: &[u32]) -> io::Result<()> {
     crate::check_long(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) }).map(drop)
 }
 
+/// Sets real, effective and saved gid alone, where groups cannot be set.
+pub fn set_gid(gid: u32) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    crate::check_long(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) }).map(drop)
+}
+
 /// Sets real, effective and saved uid.
 pub fn set_user(uid: u32) -> io::Result<()> {
     // SAFETY: no memory is involved.
     crate::check_long(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
+}
+
+/// Does `work` as if files were made and judged for this uid and gid, with all
+/// capabilities kept, then goes back to those of this process.
+pub fn with_fs_ids<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> io::Result<T> {
+    let become_ids = |uid: u32, gid: u32| -> io::Result<()> {
+        let held = crate::caps::permitted()?;
+        // SAFETY: no memory is involved. Neither call has a way to fail: they answer
+        // with the old id.
+        unsafe {
+            libc::syscall(libc::SYS_setfsgid, gid);
+            libc::syscall(libc::SYS_setfsuid, uid);
+        }
+        // Any other fsuid than 0 has cost the capabilities over files.
+        crate::caps::set(held)
+    };
+    let (own_uid, own_gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    become_ids(uid, gid)?;
+    let done = work();
+    become_ids(own_uid.as_raw(), own_gid.as_raw())?;
+    Ok(done)
 }
 
 /// Keeps the permitted capabilities over the next [`set_user`] (until exec).

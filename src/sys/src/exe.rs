@@ -21,18 +21,35 @@ pub enum Way {
 
 /// An fd to execute our own binary from, and how it is protected.
 pub fn protected() -> io::Result<(OwnedFd, Way)> {
-    use rustix::fs::{Mode, OFlags};
-    let own = rustix::fs::open(
-        "/proc/self/exe",
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let bind = mount::clone_tree(own.as_fd(), false)
-        .and_then(|fd| mount::make_read_only(fd.as_fd(), false).map(|()| fd));
+    let bind = clone_of_own().and_then(|fd| {
+        mount::make_read_only(fd.as_fd(), false)?;
+        Ok(fd)
+    });
     match bind {
         Ok(fd) => Ok((fd, Way::DetachedBind)),
         Err(_) => Ok((sealed_copy()?, Way::SealedCopy)),
     }
+}
+
+/// A detached bind of our binary. A process that has changed its mount namespace
+/// runs from a mount of the former one, which cannot be cloned: there the name
+/// is tried, which leads to the same file or is not believed.
+fn clone_of_own() -> io::Result<OwnedFd> {
+    use rustix::fs::{CWD, Mode, OFlags, fstat, openat, readlinkat};
+    const OWN: &str = "/proc/self/exe";
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let own = openat(CWD, OWN, flags, Mode::empty())?;
+    let cloned = mount::clone_tree(own.as_fd(), false);
+    if !matches!(&cloned, Err(err) if err.raw_os_error() == Some(libc::EINVAL)) {
+        return cloned;
+    }
+    let name = readlinkat(CWD, OWN, Vec::new())?;
+    let named = openat(CWD, name, flags | OFlags::NOFOLLOW, Mode::empty())?;
+    let (ours, there) = (fstat(&own)?, fstat(&named)?);
+    if (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino) {
+        return cloned;
+    }
+    mount::clone_tree(named.as_fd(), false)
 }
 
 fn sealed_copy() -> io::Result<OwnedFd> {

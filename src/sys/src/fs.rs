@@ -332,12 +332,12 @@ pub fn chmod_nofollow(dir: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> io::Resu
 /// (3.15, needs /proc), else only the device, which cannot see a bind mount of
 /// the same file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MountOf {
+pub(crate) enum MountOf {
     Id(u64),
     Device(u64),
 }
 
-fn mount_of(fd: BorrowedFd<'_>) -> io::Result<MountOf> {
+pub(crate) fn mount_of(fd: BorrowedFd<'_>) -> io::Result<MountOf> {
     use std::os::fd::AsRawFd;
     if let Ok(answer) = statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
         && answer.stx_mask & StatxFlags::MNT_ID.bits() != 0

@@ -7,6 +7,10 @@
 //! the path, too). Where a call is younger than Linux 4.4, the classic way stands
 //! beside it.
 
+#[cfg(feature = "attempt")]
+pub mod ask;
+#[cfg(feature = "attempt")]
+pub mod attempt;
 pub mod attributes;
 pub mod bpf;
 pub mod caps;
@@ -16,11 +20,13 @@ pub mod creds;
 pub mod datagram;
 pub mod exe;
 pub mod fs;
+pub mod lsm;
 pub mod mount;
 pub mod net;
 pub mod ns;
 pub mod packet;
 pub mod process;
+pub mod procfs;
 pub mod scm;
 pub mod seccomp;
 pub mod signal;

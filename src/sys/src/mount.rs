@@ -1,9 +1,12 @@
 //! Mounts: the classic call, and the newer ones where they do what it cannot.
 
+use crate::fs::{MountOf, mount_of};
 use crate::{check, check_long, cstring};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Flags of mount(2), combined with `|`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,12 +25,17 @@ impl Flags {
     pub const SLAVE: Flags = Flags(libc::MS_SLAVE);
     pub const PRIVATE: Flags = Flags(libc::MS_PRIVATE);
     pub const STRICTATIME: Flags = Flags(libc::MS_STRICTATIME);
+
+    /// `|`, for constants.
+    pub const fn and(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
 }
 
 impl std::ops::BitOr for Flags {
     type Output = Flags;
     fn bitor(self, other: Flags) -> Flags {
-        Flags(self.0 | other.0)
+        self.and(other)
     }
 }
 
@@ -210,12 +218,12 @@ pub fn attach(
 ) -> io::Result<()> {
     let detached = clone_tree(source, recursive).and_then(|tree| {
         if read_only {
-            make_read_only(std::os::fd::AsFd::as_fd(&tree), recursive)?;
+            make_read_only(tree.as_fd(), recursive)?;
         }
         Ok(tree)
     });
     match detached {
-        Ok(tree) => move_tree(std::os::fd::AsFd::as_fd(&tree), target),
+        Ok(tree) => move_tree(tree.as_fd(), target),
         Err(err) if err.raw_os_error() == Some(libc::ENOSYS) => {
             attach_classic(source, target, recursive, read_only)
         }
@@ -249,34 +257,45 @@ fn attach_classic(
     read_only: bool,
 ) -> io::Result<()> {
     let by_fd = |fd: BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let place = std::fs::read_link(by_fd(target))?;
+    let all = || std::fs::read_to_string("/proc/self/mountinfo").map(|table| mounts(&table));
+    let before = all()?;
     bind(by_fd(source), by_fd(target), recursive)?;
     if !read_only {
         return Ok(());
     }
-    // By its name: the fd is of what lies beneath the new mount.
-    propagation(&place, Flags::PRIVATE)?;
-    let table = std::fs::read_to_string("/proc/self/mountinfo")?;
-    for point in mounts_below(&table, &place.to_string_lossy()) {
-        remount_read_only(&point)?;
+    // The fds are of what lies beneath the new mounts; these are reached by their
+    // names only, which somebody may exchange meanwhile. So each is known by its id.
+    let mut new = all()?;
+    new.retain(|(id, _)| before.iter().all(|(known, _)| known != id));
+    if new.is_empty() {
+        return Err(Errno::XDEV.into());
+    }
+    for (_, point) in &new {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let there = rustix::fs::open(point.as_str(), flags, Mode::empty())?;
+        let MountOf::Id(found) = mount_of(there.as_fd())? else {
+            return Err(Errno::NOSYS.into());
+        };
+        if new.iter().all(|(id, _)| *id != found) {
+            return Err(Errno::XDEV.into());
+        }
+        let name = by_fd(there.as_fd());
+        mount("", &name, "", Flags::PRIVATE, "")?;
+        remount_read_only(&name)?;
     }
     Ok(())
 }
 
-/// Mount points at and below `place`, from the text of `/proc/<pid>/mountinfo`
+/// Id and mount point of each mount, from the text of `/proc/<pid>/mountinfo`
 /// (proc(5)), in its order.
-pub fn mounts_below(table: &str, place: &str) -> Vec<String> {
-    let inside = |point: &str| {
-        point == place
-            || point
-                .strip_prefix(place)
-                .is_some_and(|rest| place == "/" || rest.starts_with('/'))
-    };
+fn mounts(table: &str) -> Vec<(u64, String)> {
     table
         .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(unescape)
-        .filter(|point| inside(point))
+        .filter_map(|line| {
+            let mut fields = line.split(' ');
+            let id = fields.next()?.parse().ok()?;
+            Some((id, unescape(fields.nth(3)?)))
+        })
         .collect()
 }
 
@@ -307,13 +326,14 @@ fn unescape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::mounts_below;
+    use super::mounts;
 
     #[test]
-    fn mount_points_are_found_by_component_and_unescaped() {
+    fn mount_points_have_their_ids_and_are_unescaped() {
         let table = "1 0 8:1 / / rw - ext4 x rw\n2 1 0:1 / /a rw - tmpfs x rw\n\
-                     3 2 0:1 / /a/b\\040c rw - tmpfs x rw\n4 1 0:1 / /ab rw - tmpfs x rw\n";
-        assert_eq!(mounts_below(table, "/a"), ["/a", "/a/b c"]);
-        assert_eq!(mounts_below(table, "/").len(), 4);
+                     3 2 0:1 / /a/b\\040c rw - tmpfs x rw\nnonsense\n";
+        let expected =
+            [(1, "/"), (2, "/a"), (3, "/a/b c")].map(|(id, point)| (id, point.to_string()));
+        assert_eq!(mounts(table), expected);
     }
 }

@@ -53,13 +53,13 @@ pub fn control(terminal: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY as _, 0) }).map(drop)
 }
 
-/// A pty of the devpts instance whose `ptmx` is opened at `ptmx`: the master,
-/// and the slave opened through it (TIOCGPTPEER, Linux 4.13: no path is
-/// walked) or by its number below `pts`.
-pub fn open_pair(ptmx: &str, pts: &str) -> io::Result<(OwnedFd, OwnedFd, u32)> {
+/// A pty of the devpts instance whose root is `pts`: the master, the slave opened
+/// through it (TIOCGPTPEER, Linux 4.13) or by its number, and that number. No name
+/// is looked up outside of `pts`, and no link is followed.
+pub fn open_pair(pts: BorrowedFd<'_>) -> io::Result<(OwnedFd, OwnedFd, u32)> {
     use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let master = rustix::fs::open(ptmx, flags, Mode::empty())?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let master = rustix::fs::openat(pts, "ptmx", flags, Mode::empty())?;
     rustix::pty::unlockpt(&master)?;
     let mut number: libc::c_uint = 0;
     // SAFETY: TIOCGPTN writes one unsigned int.
@@ -71,7 +71,7 @@ pub fn open_pair(ptmx: &str, pts: &str) -> io::Result<(OwnedFd, OwnedFd, u32)> {
             | rustix::pty::OpenptFlags::CLOEXEC,
     ) {
         Ok(slave) => slave,
-        Err(_) => rustix::fs::open(format!("{pts}/{number}"), flags, Mode::empty())?,
+        Err(_) => rustix::fs::openat(pts, number.to_string(), flags, Mode::empty())?,
     };
     Ok((master.as_fd().try_clone_to_owned()?, slave, number))
 }

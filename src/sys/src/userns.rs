@@ -119,6 +119,35 @@ pub fn write_maps(pid: i32, uids: &IdMap, gids: &IdMap) -> io::Result<()> {
     std::fs::write(format!("/proc/{pid}/gid_map"), gids.text())
 }
 
+/// Maps 0 in this process' own fresh namespace to one uid and gid of the parent's,
+/// its own: all that a process without privileges may do for itself. The price is
+/// that nobody in there can ever change supplementary groups (Linux 3.19).
+pub fn map_to_zero(uid: u32, gid: u32) -> io::Result<()> {
+    match std::fs::write("/proc/self/setgroups", "deny") {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+        _ => {}
+    }
+    std::fs::write("/proc/self/gid_map", IdMap::from_zero(gid, 1).text())?;
+    std::fs::write("/proc/self/uid_map", IdMap::from_zero(uid, 1).text())
+}
+
+/// May groups be changed in this namespace?
+pub fn can_set_groups() -> bool {
+    match std::fs::read_to_string("/proc/self/setgroups") {
+        Ok(text) => text.trim() != "deny",
+        Err(_) => true,
+    }
+}
+
+/// Becomes uid and gid 0 of this namespace; supplementary groups stay.
+pub fn become_zero() -> io::Result<()> {
+    // Raw calls, as in `creds`: there is one thread.
+    // SAFETY: no memory is involved.
+    crate::check_long(unsafe { libc::syscall(libc::SYS_setresgid, 0, 0, 0) })?;
+    // SAFETY: no memory is involved.
+    crate::check_long(unsafe { libc::syscall(libc::SYS_setresuid, 0, 0, 0) }).map(drop)
+}
+
 /// A user namespace with these ids and nobody in it, for `mount::idmap`.
 pub fn empty(uids: &IdMap, gids: &IdMap) -> io::Result<OwnedFd> {
     // The child has to live until its namespace is open, and ends with the pipe.

@@ -14,18 +14,9 @@ use rustix::io::Errno;
 use sys::fs::InRoot;
 use sys::mount::{self, Flags};
 
-use super::{building, building_rx, pod_root::stage2};
-use crate::plan::{AppPlan, paths};
-
-/// Character devices of every app: name, major, minor.
-const DEVICES: [(&str, u32, u32); 6] = [
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-];
+use super::pod_root::{stage2, unlock_cwd};
+use super::{building, building_rx, devices};
+use crate::plan::{AppPlan, MountLabel, Users, paths};
 
 const DEVICE_LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
@@ -61,16 +52,20 @@ const HOSTS_FALLBACK: &str = "/etc/hosts-fallback";
 pub fn build(app: &AppPlan, console: Option<u32>) -> Result<(), Fault> {
     let rootfs = format!("/{}/rootfs", stage2(&app.name));
     mount::chdir(&rootfs).map_err(building(&rootfs))?;
+    if matches!(app.users, Users::Private { .. }) {
+        unlock_cwd().map_err(building(&rootfs))?;
+    }
     let root = InRoot::at(".").map_err(building(&rootfs))?;
 
     proc(&root, app.protect_paths)?;
-    dev(&root, console)?;
+    let confined = app.users.confined();
+    dev(&root, console, confined, &app.mount_label)?;
     if !app
         .mounts
         .iter()
         .any(|mount| mount.target == "/sys" || mount.target.starts_with("/sys/"))
     {
-        sysfs(&root, app.protect_paths)?;
+        sysfs(&root, app.protect_paths, confined)?;
     }
     for (name, mode) in [("tmp", 0o1777), ("run", 0o755), ("etc", 0o755)] {
         match make_directory(root.fd(), name, mode) {
@@ -135,13 +130,34 @@ fn mount_on(
     let mounted = mount::mount(fstype, ".", fstype, flags, data);
     rustix::process::fchdir(at).map_err(building_rx(name))?;
     mounted.map_err(building(format!("/{name}")))?;
-    rustix::fs::openat(
-        at,
-        name,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(building_rx(name))
+    mounted_on(at, name, &point)
+}
+
+/// Opens what has just been mounted on `point`. The name is looked up once more,
+/// and a process of an earlier program of this app (a handler's orphan) can have
+/// exchanged the directory meanwhile, by way of another app that does not have it
+/// mounted: what is masked then would be a directory of the image. So it must be
+/// another mount than the root's, and of the kind that belongs there.
+fn mounted_on(at: BorrowedFd<'_>, name: &str, point: &OwnedFd) -> Result<OwnedFd, Fault> {
+    const PROC: u64 = 0x9fa0;
+    const SYSFS: u64 = 0x6265_6572;
+    const TMPFS: u64 = 0x0102_1994;
+    let kind = match name {
+        "proc" => PROC,
+        "sys" => SYSFS,
+        _ => TMPFS,
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let there = rustix::fs::openat(at, name, flags, Mode::empty()).map_err(building_rx(name))?;
+    let beneath = rustix::fs::fstat(point).map_err(building_rx(name))?;
+    let found = rustix::fs::fstat(&there).map_err(building_rx(name))?;
+    let is = rustix::fs::fstatfs(&there).map_err(building_rx(name))?;
+    if is.f_type as u64 != kind || found.st_dev == beneath.st_dev {
+        return Err(Fault::refused(format!(
+            "\"/{name}\" of the app was exchanged while it was mounted"
+        )));
+    }
+    Ok(there)
 }
 
 fn proc(root: &InRoot, protect: bool) -> Result<(), Fault> {
@@ -159,14 +175,21 @@ fn proc(root: &InRoot, protect: bool) -> Result<(), Fault> {
     Ok(())
 }
 
-fn sysfs(root: &InRoot, protect: bool) -> Result<(), Fault> {
-    let tight = Flags::NOSUID | Flags::NODEV | Flags::NOEXEC;
-    let flags = if protect {
-        tight | Flags::RDONLY
+/// `bound`: the pod's own, which in a user namespace is read-only whatever is asked.
+fn sysfs(root: &InRoot, protect: bool, bound: bool) -> Result<(), Fault> {
+    let sys = if bound {
+        let point = mount_point(root.fd(), "sys")?;
+        mount::bind("/sys", by_fd(point.as_fd()), true).map_err(building("/sys"))?;
+        mounted_on(root.fd(), "sys", &point)?
     } else {
-        tight
+        let tight = Flags::NOSUID | Flags::NODEV | Flags::NOEXEC;
+        let flags = if protect {
+            tight | Flags::RDONLY
+        } else {
+            tight
+        };
+        mount_on(root.fd(), "sys", "sysfs", flags, "")?
     };
-    let sys = mount_on(root.fd(), "sys", "sysfs", flags, "")?;
     if protect {
         mask(sys.as_fd(), "/sys/")?;
     }
@@ -219,21 +242,15 @@ fn open_if_there(at: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>, Faul
 }
 
 /// A fresh `/dev`: nothing of the image's is used.
-fn dev(root: &InRoot, console: Option<u32>) -> Result<(), Fault> {
+fn dev(root: &InRoot, console: Option<u32>, bound: bool, label: &MountLabel) -> Result<(), Fault> {
     let flags = Flags::NOSUID | Flags::NOEXEC | Flags::STRICTATIME;
-    let dev = mount_on(
-        root.fd(),
-        "dev",
-        "tmpfs",
-        flags,
-        "mode=0755,size=64k,nr_inodes=256",
-    )?;
+    let options = label.options("mode=0755,size=64k,nr_inodes=256");
+    let dev = mount_on(root.fd(), "dev", "tmpfs", flags, &options)?;
     let at = dev.as_fd();
-    for (name, major, minor) in DEVICES {
-        device(at, name, major, minor)?;
-    }
     mkdirat(at, "net")?;
-    device(at, "net/tun", 10, 200)?;
+    for (name, ..) in devices::NODES {
+        devices::put(at, name, name, bound)?;
+    }
     for (name, target) in DEVICE_LINKS {
         rustix::fs::symlinkat(target, at, name).map_err(building_rx(name))?;
     }
@@ -247,7 +264,7 @@ fn dev(root: &InRoot, console: Option<u32>) -> Result<(), Fault> {
     }
     // Without a terminal the console is a sink, not a missing file.
     match console {
-        None => device(at, "console", 1, 3),
+        None => devices::put(at, "console", "null", bound),
         Some(terminal) => {
             let file = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             let file = rustix::fs::openat(at, "console", file, Mode::from_raw_mode(0o600))
@@ -257,18 +274,6 @@ fn dev(root: &InRoot, console: Option<u32>) -> Result<(), Fault> {
                 .map_err(building("/dev/console"))
         }
     }
-}
-
-fn device(at: BorrowedFd<'_>, name: &str, major: u32, minor: u32) -> Result<(), Fault> {
-    let number = rustix::fs::makedev(major, minor);
-    rustix::fs::mknodat(
-        at,
-        name,
-        FileType::CharacterDevice,
-        Mode::from_raw_mode(0o666),
-        number,
-    )
-    .map_err(building_rx(format!("/dev/{name}")))
 }
 
 fn mkdirat(at: BorrowedFd<'_>, name: &str) -> Result<(), Fault> {

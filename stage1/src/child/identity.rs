@@ -20,6 +20,25 @@ pub struct Identity {
 
 const LIMIT: usize = 1 << 20;
 
+impl Identity {
+    /// In a user namespace: are there these ids at all?
+    pub fn exists(&self) -> Result<(), Fault> {
+        let lacks = |what: &str, id: u32| {
+            Fault::refused(format!("{what} {id} does not exist in the pod's user namespace"))
+                .hint("an ordinary user's pod has the ids that /etc/subuid and /etc/subgid give that user, by way of newuidmap (package uidmap); or run the app with --user=0 --group=0")
+        };
+        if !sys::userns::own_uids().holds(self.uid) {
+            return Err(lacks("user", self.uid));
+        }
+        let gids = sys::userns::own_gids();
+        let mut all = std::iter::once(&self.gid).chain(&self.groups);
+        match all.find(|gid| !gids.holds(**gid)) {
+            Some(gid) => Err(lacks("group", *gid)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Resolves the app's user and group. Messages are rkt's.
 pub fn resolve(app: &AppPlan) -> Result<Identity, Fault> {
     let not_found = |what: &str, name: &str| {

@@ -10,6 +10,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use cgroup::Limits;
 use model::{AcName, Fault, fault::Result};
 use pod::control::{Reply, Request};
 use pod::entry::EnterArgs;
@@ -17,9 +18,9 @@ use pod::layout;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use sys::clone::{Forked, Namespaces, fork_into};
-use sys::ns;
 use sys::process::{self, Ended};
 use sys::signal::{self, Signals};
+use sys::{creds, ns};
 
 use crate::child::{self, Command, Failure};
 use crate::flavor::{self, Flavor};
@@ -27,6 +28,7 @@ use crate::load;
 use crate::outer::screen::{Screen, Wish};
 use crate::outer::sink::{self, Carrier};
 use crate::pid1::NAMESPACES;
+use crate::plan::Users;
 use crate::{outer, runtime};
 
 pub fn enter(words: &[String]) -> Result<i32> {
@@ -39,24 +41,44 @@ pub fn enter(words: &[String]) -> Result<i32> {
     let (run, metadata_url) = runtime::read(loaded.dir.as_fd(), uuid.clone())?;
     let mut plan = outer::decide(&run, &loaded)?;
     plan.tell_metadata_url(metadata_url.as_deref());
+    let record = std::fs::read_to_string(layout::CGROUPS).unwrap_or_default();
+    let groups = cgroup::open(&record, &uuid)?;
+    if !groups.devices_confined {
+        // As it was decided for the app.
+        plan.forbid_device_nodes();
+    }
     let name = args.app.as_str();
     let app = plan.apps.iter().find(|app| app.name == name);
     let app = app.ok_or_else(|| Fault::not_found(format!("nonexistent app \"{name}\"")))?;
 
+    let limits = child::rlimits::of_pod()?;
     let namespaces = ask_for_namespaces(&loaded, &args.app)?;
-    let record = std::fs::read_to_string(layout::CGROUPS).unwrap_or_default();
-    let group = cgroup::open(&record, &uuid)?.app(name)?;
+    let group = groups.app(name)?;
     if group.is_none() && !record.is_empty() {
         return Err(Fault::not_found(format!(
             "the cgroup of app \"{name}\" is gone"
         )));
     }
-    group.join(true)?;
-    for (kind, fd) in &namespaces {
-        ns::set(fd.as_fd(), *kind)
-            .map_err(|err| Fault::io("cannot join", "the app's namespaces", err))?;
+    match group.join(true) {
+        // An ordinary user's other cgroups may have no way there; where nothing
+        // is bounded, nothing is lost.
+        Err(_) if sys::userns::confined() && app.limits == Limits::default() => {}
+        joined => joined?,
     }
-    drop((namespaces, group, loaded));
+    let fail = |err| Fault::io("cannot join", "the app's namespaces", err);
+    for (kind, fd) in &namespaces {
+        // The others' pods are in this process' own user namespace.
+        if *kind == Namespaces::USER && !matches!(plan.users, Users::Private { .. }) {
+            continue;
+        }
+        ns::set(fd.as_fd(), *kind).map_err(fail)?;
+        if *kind == Namespaces::USER {
+            // Nobody in there knows the host's root.
+            creds::set_groups(0, &[]).map_err(fail)?;
+            creds::set_user(0).map_err(fail)?;
+        }
+    }
+    drop((namespaces, group, groups, loaded));
 
     // The caller's terminal is not handed out: what runs in the pod could type
     // into it (TIOCSTI), or go on reading it after we are gone.
@@ -79,6 +101,7 @@ pub fn enter(words: &[String]) -> Result<i32> {
                 Failure::SetUp(fault.to_string()).send(reporter.as_fd());
                 process::exit_now(254)
             }
+            child::rlimits::follow(&limits);
             let command = Command {
                 exec: &args.command,
                 as_root: false,
@@ -124,18 +147,17 @@ fn ask_for_namespaces(loaded: &load::Loaded, app: &AcName) -> Result<Vec<(Namesp
 }
 
 /// A fresh terminal of the pod. Its `/dev` is the app's to change, its
-/// `/dev/pts` is not: that one is checked to be what it should.
+/// `/dev/pts` is not: that one is checked to be what it should, and from there on
+/// nothing is looked up by a path that another app could lead elsewhere.
 fn open_terminal() -> Result<(OwnedFd, OwnedFd)> {
     const DEVPTS: u64 = 0x1cd1;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    let pts = sys::fs::InRoot::at("/").and_then(|root| root.open("dev/pts", flags, Mode::empty()));
-    let magic = pts.and_then(|pts| Ok(rustix::fs::fstatfs(&pts)?.f_type as u64));
-    if !matches!(magic, Ok(DEVPTS)) {
-        return Err(Fault::refused(
-            "\"/dev/pts\" of the app is not what it was given",
-        ));
-    }
-    sys::tty::open_pair("/dev/pts/ptmx", "/dev/pts")
+    let pts = sys::fs::InRoot::at("/")
+        .and_then(|root| root.open("dev/pts", flags, Mode::empty()))
+        .ok()
+        .filter(|pts| rustix::fs::fstatfs(pts).is_ok_and(|found| found.f_type as u64 == DEVPTS))
+        .ok_or_else(|| Fault::refused("\"/dev/pts\" of the app is not what it was given"))?;
+    sys::tty::open_pair(pts.as_fd())
         .map(|(master, slave, _)| (master, slave))
         .map_err(|err| Fault::io("cannot open", "a terminal in the pod", err))
 }

@@ -7,6 +7,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use model::isolator::RLIMITS;
 use model::{AcName, App, Fault, VolumeKind, fault::Result};
 use pod::entry::{EnterArgs, RunArgs, StopArgs};
 use pod::layout;
@@ -20,11 +21,11 @@ use sys::process::{self, Ended};
 use sys::signal::{self, Signals};
 use sys::{creds, ns};
 
-use crate::apply::{app_root, building, building_rx, pod_root};
+use crate::apply::{app_root, building, building_rx, label, rootfs};
 use crate::child::{identity, program, step_into, texts};
 use crate::load::{self, Loaded};
 use crate::outer::network::metadata_url;
-use crate::plan::{self, AppPlan};
+use crate::plan::{self, AppPlan, MountLabel};
 use crate::say;
 
 /// The app in the pod in the current directory; its exit status. What goes
@@ -144,7 +145,12 @@ impl<'a> Fly<'a> {
                 "image \"{image}\" has an empty \"exec\" (try --exec=BINARY)"
             ))
         })?;
-        for wish in unbounded(app, runtime.read_only_rootfs) {
+        let of_pod = loaded.manifest.isolators.iter();
+        let of_pod = of_pod.map(|isolator| isolator.name.as_str());
+        for wish in unbounded(app, runtime.read_only_rootfs)
+            .into_iter()
+            .chain(of_pod)
+        {
             crate::say::err(format_args!(
                 "run: warning: {wish} not supported by stage1 fly; ignoring"
             ));
@@ -152,6 +158,10 @@ impl<'a> Fly<'a> {
         let etc = load::etc_files(loaded.dir.as_fd(), args, "")?;
         use pod::entry::DnsMode;
         let mut app_plan = plan::unconfined(runtime.name.as_str(), app, spec);
+        app_plan.label = plan::lsm::explicit(&loaded.manifest.isolators, app)?;
+        label::check_label(&app_plan.label)?;
+        app_plan.mount_label =
+            MountLabel(loaded.labels.as_ref().map(|labels| labels.mount.clone()));
         if let Some(token) = &args.mds_token {
             app_plan.tell_metadata_url(&metadata_url(&"127.0.0.1", token));
         }
@@ -212,7 +222,7 @@ impl<'a> Fly<'a> {
             layout::STAGE1_ROOTFS,
             self.app.name
         );
-        pod_root::enter_fly_rootfs(&self.app, self.rootfs, &target)?;
+        rootfs::enter_fly(&self.app, self.rootfs, &target)?;
         let root = InRoot::at(".").map_err(building(&target))?;
         for name in ["/dev", "/proc", "/sys"] {
             app_root::attach_at(&root, open(name)?, name, true, false)?;
@@ -274,6 +284,7 @@ fn execute(
     })?;
     // While this is root, a link of procfs would lead out of the chroot.
     step_into(&app.working_directory).map_err(|failure| Fault::not_found(failure.text()))?;
+    label::at_exec(&app.label)?;
     let program = program::find(&words[0], app)?;
     let argv = texts(words.iter().cloned())?;
     let env = texts(
@@ -317,6 +328,7 @@ fn enter_app(args: &EnterArgs) -> Result<i32> {
     let app = runtime.app.as_ref().or(spec.image.app.as_ref());
     let app = app.ok_or_else(|| Fault::not_found(format!("nonexistent app \"{name}\"")))?;
     let mut plan = plan::unconfined(name, app, spec);
+    plan.label = plan::lsm::explicit(&loaded.manifest.isolators, app)?;
     plan.env = String::from_utf8_lossy(&bytes)
         .lines()
         .filter_map(|line| line.split_once('='))
@@ -393,7 +405,7 @@ fn number_in(name: &str) -> Result<i32> {
 /// Bounds that a user could rely on and does not get, as ever with fly.
 fn unbounded(app: &App, read_only_rootfs: bool) -> Vec<&str> {
     let names = app.isolators.iter().map(|isolator| isolator.name.as_str());
-    let resources = names.filter(|name| name.starts_with("resource/"));
+    let resources = names.filter(|name| name.starts_with("resource/") || *name == RLIMITS);
     let root = read_only_rootfs.then_some("--readonly-rootfs");
     resources.chain(root).collect()
 }

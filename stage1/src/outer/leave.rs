@@ -55,6 +55,9 @@ pub fn leave(
 
 /// The copy of the configuration says how, and goes when it is done.
 fn leave_one(dir: &OwnedFd, site: &Site<'_>, info: &NetInfo) -> Result<()> {
+    if without_links(info) {
+        return Ok(());
+    }
     // Its own records, but a name from them must not lead elsewhere.
     let file = info
         .conf
@@ -79,9 +82,20 @@ fn leave_one(dir: &OwnedFd, site: &Site<'_>, info: &NetInfo) -> Result<()> {
     }
 }
 
+/// Such a network names no configuration, and is gone with the pod's processes.
+fn without_links(info: &NetInfo) -> bool {
+    info.conf.is_empty()
+}
+
 /// For gc: undoes what a pod that was killed has left.
 pub fn tear_down(dir: &OwnedFd, id: &str, local_config: Option<&str>, debug: bool) -> Result<()> {
-    if load::read_if_there(dir.as_fd(), layout::NET_INFO)?.is_none() {
+    let Some(bytes) = load::read_if_there(dir.as_fd(), layout::NET_INFO)? else {
+        return Ok(());
+    };
+    // What it says else, also that it is damaged, is for `leave`.
+    let only_without_links =
+        |infos: Vec<NetInfo>| !infos.is_empty() && infos.iter().all(without_links);
+    if pod::netinfo::parse(&bytes).is_ok_and(only_without_links) {
         return Ok(());
     }
     if !cfg!(feature = "net") {

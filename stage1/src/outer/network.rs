@@ -4,7 +4,8 @@
 //!
 //! What is about to be done is written down before it is done: `net-info.json`
 //! and the copies of the configurations in `net`, by which `leave` (also from
-//! gc, after a kill at any point) finds what to undo.
+//! gc, after a kill at any point) finds what to undo. A network without links,
+//! `usermode`, leaves nothing to undo.
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,9 +23,9 @@ use pod::{NetInfo, layout};
 use rustix::fs::{Mode, OFlags};
 
 use super::reclaim::reclaim;
-use super::{expose, leave};
+use super::{expose, leave, usermode};
 use crate::load::{self, Loaded};
-use crate::pid1::network::Joined;
+use crate::pid1::network::{Held, Joined};
 
 const LEASES: &str = "/var/lib/cni/networks";
 const RESULTS: &str = "/var/lib/cni/results";
@@ -39,11 +40,19 @@ const METADATA_PORT: u16 = 18112;
 /// What is known and held before the pod has a process.
 #[derive(Debug)]
 pub struct Prepared {
-    networks: Vec<Network>,
+    way: Way,
     mappings: Vec<Mapping>,
-    /// Both are PID 1's as well, by the fork: rules and ports go with the pod.
-    pub firewall: Firewall,
-    pub reserved: Vec<Reserved>,
+    reserved: Vec<Reserved>,
+}
+
+/// How the pod's packets get out.
+#[derive(Debug)]
+enum Way {
+    Links {
+        networks: Vec<Network>,
+        firewall: Firewall,
+    },
+    UserMode(usermode::Prepared),
 }
 
 /// Reads the configuration and takes the host's ports; nothing else is touched.
@@ -54,6 +63,15 @@ pub fn prepare(args: &RunArgs, loaded: &Loaded) -> Result<Option<Prepared>> {
     };
     if !cfg!(feature = "net") {
         return Err(absent());
+    }
+    if net::usermode::needed() {
+        let way = usermode::prepare(&wanted, args.mds_token.is_some()).map_err(failed)?;
+        let mappings = expose::mappings(loaded)?;
+        return Ok(Some(Prepared {
+            way: Way::UserMode(way),
+            reserved: ports::reserve(&mappings).map_err(failed)?,
+            mappings,
+        }));
     }
     let mut notes = Vec::new();
     let networks = net::conf::load(
@@ -67,11 +85,13 @@ pub fn prepare(args: &RunArgs, loaded: &Loaded) -> Result<Option<Prepared>> {
         crate::say::err(format_args!("networking: {note}"));
     }
     let mappings = expose::mappings(loaded)?;
+    let networks = networks.map_err(failed)?;
+    let reserved = ports::reserve(&mappings).map_err(failed)?;
+    let firewall = Firewall::open().map_err(failed)?;
     Ok(Some(Prepared {
-        networks: networks.map_err(failed)?,
-        reserved: ports::reserve(&mappings).map_err(failed)?,
-        firewall: Firewall::open().map_err(failed)?,
+        way: Way::Links { networks, firewall },
         mappings,
+        reserved,
     }))
 }
 
@@ -81,7 +101,7 @@ pub(super) fn absent() -> Fault {
 }
 
 /// All that goes wrong with a network is told this way, as rkt does.
-fn failed(fault: Fault) -> Fault {
+pub(super) fn failed(fault: Fault) -> Fault {
     fault.message("failed to setup network")
 }
 
@@ -99,7 +119,15 @@ pub(super) fn dirs(local: Option<&str>) -> Dirs {
 
 /// A pod's network that stands.
 #[derive(Debug)]
-pub struct Standing {
+pub enum Standing {
+    Links(Links),
+    /// Ends with the pod.
+    UserMode,
+}
+
+/// A network of links.
+#[derive(Debug)]
+pub struct Links {
     firewall: Firewall,
     dir: OwnedFd,
     netns: OwnedFd,
@@ -110,6 +138,14 @@ pub struct Standing {
 }
 
 impl Prepared {
+    /// PID 1's part, by the fork: rules, ports and programs go with the pod.
+    pub fn held(self) -> Held {
+        match self.way {
+            Way::Links { firewall, .. } => Held::new(Some(firewall), None, self.reserved),
+            Way::UserMode(way) => Held::new(None, Some(way.held()), self.reserved),
+        }
+    }
+
     /// Joins all networks and tells what PID 1 has to know. After a failure
     /// nothing of it is left.
     pub fn join(self, args: &RunArgs, dir: &OwnedFd, pid1: i32) -> Result<(Standing, Joined)> {
@@ -118,8 +154,15 @@ impl Prepared {
             return Err(absent());
         }
         let netns = open_netns(&format!("/proc/{pid1}/ns/net"))?;
-        let standing = Standing {
-            firewall: self.firewall,
+        let (networks, firewall) = match self.way {
+            Way::Links { networks, firewall } => (networks, firewall),
+            Way::UserMode(way) => {
+                let joined = way.join(args, dir, &netns, !self.mappings.is_empty());
+                return Ok((Standing::UserMode, joined.map_err(failed)?));
+            }
+        };
+        let links = Links {
+            firewall,
             dir: rustix::io::fcntl_dupfd_cloexec(dir, 3)
                 .map_err(|err| Fault::io("open", "the pod directory", err))?,
             netns,
@@ -129,11 +172,25 @@ impl Prepared {
             pid1,
         };
         let work = Work {
-            networks: &self.networks,
+            networks: &networks,
             mappings: &self.mappings,
             args,
         };
-        standing.join(&work)
+        let (links, joined) = links.join(&work)?;
+        Ok((Standing::Links(links), joined))
+    }
+}
+
+impl Standing {
+    /// Undoes all of it that outlives the pod's processes.
+    pub fn leave(self) -> Result<()> {
+        if !cfg!(feature = "net") {
+            return Err(absent());
+        }
+        match self {
+            Standing::Links(links) => links.leave(),
+            Standing::UserMode => Ok(()),
+        }
     }
 }
 
@@ -144,8 +201,8 @@ struct Work<'a> {
     args: &'a RunArgs,
 }
 
-impl Standing {
-    fn join(mut self, work: &Work<'_>) -> Result<(Standing, Joined)> {
+impl Links {
+    fn join(mut self, work: &Work<'_>) -> Result<(Links, Joined)> {
         match self.try_join(work) {
             Ok(joined) => Ok((self, joined)),
             Err(fault) => {
@@ -250,11 +307,7 @@ impl Standing {
         way.map(drop)
     }
 
-    /// Undoes all of it that outlives the pod's processes.
-    pub fn leave(mut self) -> Result<()> {
-        if !cfg!(feature = "net") {
-            return Err(absent());
-        }
+    fn leave(mut self) -> Result<()> {
         let rules = self.firewall.remove(&self.id);
         self.firewall.close();
         let rest = leave::leave(
@@ -287,7 +340,7 @@ fn intended((index, network): (usize, &Network)) -> NetInfo {
     }
 }
 
-fn complete(info: &mut NetInfo, attachment: &Attachment) {
+pub(super) fn complete(info: &mut NetInfo, attachment: &Attachment) {
     info.plugin = attachment.plugin_path.clone();
     let outcome = &attachment.added.outcome;
     if let Some(ip) = outcome.first_v4() {
@@ -316,7 +369,7 @@ fn record(dir: &OwnedFd, infos: &[NetInfo], networks: &[Network]) -> Result<()> 
     Ok(())
 }
 
-fn write_infos(dir: &OwnedFd, infos: &[NetInfo]) -> Result<()> {
+pub(super) fn write_infos(dir: &OwnedFd, infos: &[NetInfo]) -> Result<()> {
     load::write(
         dir,
         layout::NET_INFO,
@@ -337,7 +390,7 @@ fn target(networks: &[Network], attachments: &[Attachment]) -> Option<usize> {
 }
 
 /// The first address of each family.
-fn addresses(attachment: &Attachment) -> Vec<std::net::IpAddr> {
+pub(super) fn addresses(attachment: &Attachment) -> Vec<std::net::IpAddr> {
     let outcome = &attachment.added.outcome;
     [outcome.first_v4(), outcome.first_v6()]
         .into_iter()

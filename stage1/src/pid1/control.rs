@@ -13,13 +13,15 @@ use sys::clone::Namespaces;
 
 use super::Supervisor;
 use super::machine::{AppId, AppState, Event, Force, Stage};
+use crate::plan::Users;
 
 /// More peers than this at once are nobody's honest wish.
 const MOST: usize = 32;
 
-/// What an app's process lives in, mounts last: who joins them has left the
-/// host's behind.
-pub const NAMESPACES: [(&str, Namespaces); 6] = [
+/// What an app's process lives in. The user namespace first: it brings the rights
+/// over the others. Mounts last: who joins them has left the host's behind.
+pub const NAMESPACES: [(&str, Namespaces); 7] = [
+    ("user", Namespaces::USER),
     ("cgroup", Namespaces::CGROUP),
     ("uts", Namespaces::UTS),
     ("ipc", Namespaces::IPC),
@@ -28,21 +30,27 @@ pub const NAMESPACES: [(&str, Namespaces); 6] = [
     ("mnt", Namespaces::MOUNT),
 ];
 
+/// How a user without a number here shows, the host's root above all. The mode of
+/// the socket, 0600, is what keeps others out then.
+const OVERFLOW: u32 = 65534;
+
 pub struct Listener {
     socket: OwnedFd,
     owner: u32,
+    users: Users,
     peers: Vec<(OwnedFd, Frames)>,
 }
 
 impl Listener {
     /// Makes `P/control`; its owner may give orders beside root.
-    pub fn bind(pod: BorrowedFd<'_>) -> Result<Listener> {
+    pub fn bind(pod: BorrowedFd<'_>, users: Users) -> Result<Listener> {
         let owner = rustix::fs::fstat(pod)
             .map_err(|err| Fault::io("stat", "the pod directory", err))?
             .st_uid;
         Ok(Listener {
             socket: bind(pod)?,
             owner,
+            users,
             peers: Vec::new(),
         })
     }
@@ -58,9 +66,10 @@ impl Supervisor<'_> {
         let Some(mut listener) = self.supplies.control.take() else {
             return;
         };
-        let owner = listener.owner;
+        let (owner, confined) = (listener.owner, listener.users.confined());
         let admit = |peer: BorrowedFd<'_>| {
-            sys::scm::peer_uid(peer).is_ok_and(|uid| uid == 0 || uid == owner)
+            sys::scm::peer_uid(peer)
+                .is_ok_and(|uid| uid == 0 || uid == owner || confined && uid == OVERFLOW)
         };
         while let Ok(Some(socket)) = accept(&listener.socket, admit) {
             if listener.peers.len() < MOST {

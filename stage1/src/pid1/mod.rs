@@ -26,6 +26,7 @@ use sys::signal::{self, Signals};
 
 use crate::apply::pod_root;
 use crate::child::Failure;
+use crate::plan::caps::CapSet;
 use crate::plan::{AppPlan, Plan, VolumePlan};
 use crate::{load, outer};
 use channel::Outer;
@@ -54,6 +55,18 @@ pub struct Supplies {
     pub detached: bool,
     /// None for the host's network, and for loopback alone.
     pub network: Option<network::Held>,
+}
+
+impl Supplies {
+    /// Makes `uid` the owner of the directories that PID 1 writes to.
+    pub fn give_to(&self, uid: u32) -> Result<(), Fault> {
+        let fail = |err| Fault::io("cannot give away", "the pod's log and status", err);
+        let owner = Some(rustix::fs::Uid::from_raw(uid));
+        let logs = self.logs.as_ref();
+        logs.map_or(Ok(()), |logs| rustix::fs::fchown(logs, owner, None))
+            .map_err(fail)?;
+        self.status.give_to(uid)
+    }
 }
 
 pub use control::{Listener, NAMESPACES};
@@ -445,11 +458,26 @@ impl<'a> Supervisor<'a> {
                 // Readiness that cannot be shown is still told to outer.
                 let _ = self.supplies.status.set_ready();
                 self.supplies.channel.send(&Message::Ready);
+                self.shed();
             }
             Action::ArmTimer => {
                 self.deadline_ns = Some(sys::time::monotonic_ns() + STOP_TIMEOUT_NS);
             }
             Action::Exit(status) => self.exit = Some(status),
+        }
+    }
+
+    /// Gives up what only the start of an app takes, when there is none to come. A
+    /// failure would leave what was there before.
+    fn shed(&self) {
+        if self.growth.is_some() || self.apps.iter().any(|app| app.post_stop.is_some()) {
+            return;
+        }
+        let network = self.supplies.network.as_ref();
+        let keep = CapSet::WATCHER.bits()
+            | network.map_or(0, |network| network::KEEPER | network.capabilities());
+        if let Ok(held) = sys::caps::permitted() {
+            let _ = sys::caps::set(held & keep);
         }
     }
 
@@ -511,7 +539,7 @@ impl<'a> Supervisor<'a> {
             Err(fault) => {
                 self.supplies
                     .channel
-                    .send(&Message::Broken(&fault.to_string()));
+                    .send(&Message::Broken(&crate::say::whole(&fault)));
                 self.take(Event::Broken(app));
             }
         }

@@ -1,6 +1,8 @@
 //! What PID 1 has to do with the pod's network: wait until the outer process
 //! has made it, tell the apps of it, and keep alive what has to live with it.
 //!
+//! A network without links lives as long as its leash is held, which PID 1 does.
+//!
 //! What the kernel does not forward reaches the sockets that hold the host's
 //! ports. The process that serves them is started by the first connection:
 //! most pods never need it. Leases have one from the start.
@@ -10,7 +12,7 @@
 //! be renewed; an empty field is none.
 
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use model::{Fault, fault::Result};
 use net::firewall::Firewall;
@@ -27,7 +29,9 @@ use crate::apply::pod_root;
 #[derive(Debug)]
 pub struct Held {
     #[expect(dead_code, reason = "held for its socket, which owns the rules")]
-    firewall: Firewall,
+    firewall: Option<Firewall>,
+    #[expect(dead_code, reason = "held for whoever watches the other end")]
+    leash: Option<OwnedFd>,
     reserved: Vec<Reserved>,
     targets: Vec<IpAddr>,
     leases: Vec<Lease>,
@@ -38,6 +42,9 @@ pub struct Held {
 
 /// NET_BIND_SERVICE, NET_ADMIN, NET_RAW: what renewing an address takes.
 const NETWORK: u64 = 1 << 10 | 1 << 12 | 1 << 13;
+
+/// SYS_CHROOT: what starting the keeper takes.
+pub const KEEPER: u64 = 1 << 18;
 
 /// Whoever makes it fall over again and again must not keep PID 1 busy.
 const MOST_STARTS: u32 = 100;
@@ -86,9 +93,14 @@ impl Joined {
 }
 
 impl Held {
-    pub fn new(firewall: Firewall, reserved: Vec<Reserved>) -> Held {
+    pub fn new(
+        firewall: Option<Firewall>,
+        leash: Option<OwnedFd>,
+        reserved: Vec<Reserved>,
+    ) -> Held {
         Held {
             firewall,
+            leash,
             reserved,
             targets: Vec::new(),
             leases: Vec::new(),

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use model::Fault;
 use pod::log::Stream;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use sys::clone::{Forked, Namespaces, fork_into};
@@ -85,8 +86,11 @@ enum Owned {
 impl Owned {
     fn make(supplies: &Supplies, output: Option<&mut Output>) -> Result<Owned, Fault> {
         if supplies.terminal {
-            let (master, slave, number) = sys::tty::open_pair("/dev/pts/ptmx", "/dev/pts")
-                .map_err(|err| Fault::io("cannot open", "a terminal for the app", err))?;
+            let fail = |err| Fault::io("cannot open", "a terminal for the app", err);
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let pts = rustix::fs::open("/dev/pts", flags, Mode::empty())
+                .map_err(|err| fail(err.into()))?;
+            let (master, slave, number) = sys::tty::open_pair(pts.as_fd()).map_err(fail)?;
             if let Some(window) = supplies.window {
                 // A terminal without a size is still a terminal.
                 let _ = rustix::termios::tcsetwinsize(&master, window);

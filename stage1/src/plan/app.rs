@@ -1,12 +1,15 @@
 //! One app of the plan: what is executed, as whom, behind which borders.
 
 use cgroup::Limits;
-use model::isolator::Known;
+use model::isolator::{Known, Rlimit};
 use model::{Fault, RuntimeApp};
 use pod::rootfs::Rootfs;
 use sys::seccomp::Insn;
 
-use super::{AppSpec, PodSpec, VolumeMount, caps, env, seccomp, stop_signal, volumes};
+use super::lsm::{self, Label, MountLabel};
+use super::{
+    AppSpec, PodSpec, Users, VolumeMount, caps, env, rlimits, seccomp, stop_signal, volumes,
+};
 
 /// A command that runs before or after the app, in its root, as root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +29,7 @@ pub struct AppPlan {
     pub working_directory: String,
     pub env: Vec<(String, String)>,
     pub rootfs: Rootfs,
+    pub users: Users,
     pub read_only_rootfs: bool,
     pub mounts: Vec<VolumeMount>,
     pub protect_paths: bool,
@@ -33,11 +37,16 @@ pub struct AppPlan {
     pub seccomp: Option<Vec<Insn>>,
     pub no_new_privs: bool,
     pub oom_score_adj: Option<i32>,
+    pub rlimits: Vec<Rlimit>,
     pub limits: Limits,
     pub pre_start: Option<Handler>,
     pub post_stop: Option<Handler>,
     /// What asks the app to end.
     pub stop_signal: i32,
+    /// What it becomes at exec, its handlers and `enter` too.
+    pub label: Label,
+    /// Of its own file systems.
+    pub mount_label: MountLabel,
 }
 
 impl AppPlan {
@@ -81,18 +90,14 @@ pub(super) fn plan(
     }
     for isolator in &app.isolators {
         match isolator.known {
-            Known::Unknown | Known::Throttle { .. } | Known::SelinuxContext { .. } => warnings
-                .push(format!(
-                    "warning: app \"{name}\": isolator \"{}\" is not enforced here",
-                    isolator.name.as_str()
-                )),
-            // A named profile that is not there must refuse the run (appc, "apparmor-profile").
-            Known::AppArmorProfile(ref profile) => {
-                return Err(Fault::unsupported(format!(
-                    "app \"{name}\": AppArmor profile \"{profile}\" cannot be applied by this build"
-                ))
-                .hint("remove the isolator os/linux/apparmor-profile from the manifest"));
-            }
+            Known::Unknown | Known::Throttle { .. } => warnings.push(format!(
+                "warning: app \"{name}\": isolator \"{}\" is not enforced here",
+                isolator.name.as_str()
+            )),
+            // All apps share what it sets: an image has no say in that.
+            Known::Sysctl(_) => warnings.push(format!(
+                "warning: app \"{name}\": isolator \"os/unix/sysctl\" is the pod's, not an app's (use --sysctl)"
+            )),
             _ => {}
         }
     }
@@ -112,6 +117,7 @@ pub(super) fn plan(
     } else {
         seccomp::filter(&app.isolators, &bounding)?
     };
+    let (label, mount_label) = lsm::of_app(pod, app, &name, warnings)?;
     let mounts = planner.mounts_of(number, &runtime.name, app, &runtime.mounts, spec, warnings)?;
     let stop_signal = stop_signal::of(&spec.image).unwrap_or_else(|fault| {
         warnings.push(format!("warning: app \"{name}\": {fault}"));
@@ -128,6 +134,7 @@ pub(super) fn plan(
     };
     Ok(AppPlan {
         env: env::environment(app, &name, pod.interactive),
+        users: pod.users,
         read_only_rootfs: runtime.read_only_rootfs,
         mounts,
         protect_paths: !pod.unconfined.paths,
@@ -141,10 +148,13 @@ pub(super) fn plan(
             Known::OomScoreAdj(value) => Some(value),
             _ => None,
         }),
+        rlimits: rlimits::of(&app.isolators),
         limits: Limits::of(&app.isolators)?,
         pre_start: handler(model::app::Event::PreStart),
         post_stop: handler(model::app::Event::PostStop),
         stop_signal,
+        label,
+        mount_label,
         ..unconfined(&name, app, spec)
     })
 }
@@ -165,6 +175,7 @@ pub fn unconfined(name: &str, app: &model::App, spec: &AppSpec) -> AppPlan {
         },
         env: env::plain(app),
         rootfs: spec.rootfs.clone(),
+        users: Users::Host,
         read_only_rootfs: false,
         mounts: Vec::new(),
         protect_paths: false,
@@ -172,9 +183,12 @@ pub fn unconfined(name: &str, app: &model::App, spec: &AppSpec) -> AppPlan {
         seccomp: None,
         no_new_privs: false,
         oom_score_adj: None,
+        rlimits: Vec::new(),
         limits: Limits::default(),
         pre_start: None,
         post_stop: None,
         stop_signal: sys::signal::TERM,
+        label: Label::default(),
+        mount_label: MountLabel::default(),
     }
 }

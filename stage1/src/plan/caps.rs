@@ -120,6 +120,17 @@ impl CapSet {
     /// SYS_RESOURCE, MKNOD. An app's own set comes from its bounding set at exec.
     pub const SUPERVISOR: CapSet = CapSet(0x092c_01fb);
 
+    /// What PID 1 keeps once it has no more sandbox to build: KILL, and SYS_PTRACE
+    /// for the namespaces that `enter` asks for.
+    pub const WATCHER: CapSet = CapSet(1 << 5 | 1 << 19);
+
+    /// What the outer process keeps while the pod is up: KILL, and DAC_OVERRIDE for
+    /// the removal of what others may have touched.
+    pub const FOLLOWER: CapSet = CapSet(1 << 5 | 1 << 1);
+
+    /// And to take a network down: NET_BIND_SERVICE, NET_ADMIN, NET_RAW, SYS_ADMIN.
+    pub const NETWORK: CapSet = CapSet(1 << 10 | 1 << 12 | 1 << 13 | 1 << 21);
+
     /// Each of these is as good as the host's root: DAC_READ_SEARCH, SYS_MODULE,
     /// SYS_RAWIO, SYS_PTRACE (the supervisor is in reach), SYS_ADMIN, BPF.
     pub const DANGEROUS: CapSet = CapSet(1 << 2 | 1 << 16 | 1 << 17 | 1 << 19 | 1 << 21 | 1 << 39);

@@ -6,16 +6,21 @@
 mod app;
 pub mod caps;
 mod env;
+pub mod lsm;
 pub mod paths;
+mod rlimits;
 pub mod seccomp;
 mod seccomp_names;
 mod stop_signal;
+pub mod sysctl;
 mod volumes;
 
 use model::{Fault, ImageManifest, PodManifest};
+use pod::labels::Labels;
 use pod::rootfs::Rootfs;
 
 pub use app::{AppPlan, Handler, unconfined};
+pub use lsm::{Label, MountLabel};
 pub use volumes::{Source, VolumeMount, VolumePlan};
 
 /// Which restrictions the user switched off (`--insecure-options`).
@@ -66,6 +71,8 @@ pub struct PodSpec<'a> {
     pub host_ipc: bool,
     pub interactive: bool,
     pub users: Users,
+    /// SELinux labels that the pod was made with.
+    pub labels: Option<&'a Labels>,
 }
 
 /// The sandbox of a pod.
@@ -78,6 +85,10 @@ pub struct Plan {
     pub users: Users,
     pub volumes: Vec<VolumePlan>,
     pub apps: Vec<AppPlan>,
+    /// SELinux label of what the apps share.
+    pub mount_label: MountLabel,
+    /// To be written once the network is there.
+    pub sysctls: Vec<sysctl::Setting>,
     /// For the user, on stderr.
     pub warnings: Vec<String>,
 }
@@ -120,6 +131,11 @@ pub fn plan(spec: &PodSpec<'_>) -> Result<Plan, Fault> {
     if let Some(hostname) = spec.hostname {
         check_hostname(hostname)?;
     }
+    let shared = sysctl::Shared {
+        network: spec.host_network,
+        ipc: spec.host_ipc,
+    };
+    let sysctls = sysctl::of(&spec.manifest.isolators, shared)?;
     let mut warnings = Vec::new();
     let mut volumes = volumes::Planner::new(spec.manifest)?;
     let mut apps = Vec::with_capacity(spec.apps.len());
@@ -134,7 +150,9 @@ pub fn plan(spec: &PodSpec<'_>) -> Result<Plan, Fault> {
         host_ipc: spec.host_ipc,
         interactive: spec.interactive,
         users: spec.users,
+        sysctls,
         volumes: volumes.finish(),
+        mount_label: lsm::shared(spec.labels, &apps),
         apps,
         warnings,
     })

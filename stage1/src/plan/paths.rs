@@ -2,13 +2,15 @@
 //!
 //! The two lists of rkt 1.30, and what later advisories
 //! added: RAPL (GHSA-jq35-85cj-fj4p), interrupts (GHSA-6fw5-f8r9-fgfm),
-//! `/proc/acpi` (CVE-2018-10892), `/proc/keys`, `/proc/scsi`.
+//! `/proc/acpi` (CVE-2018-10892), `/proc/keys`, `/proc/scsi`; and the switches of
+//! the kernel's debug messages, which ask for no capability.
 
 /// Hidden: an empty directory or a null device lies over them.
 pub const MASKED: &[&str] = &[
     "/proc/acpi",
     "/proc/asound",
     "/proc/config.gz",
+    "/proc/dynamic_debug",
     "/proc/interrupts",
     "/proc/kallsyms",
     "/proc/kcore",

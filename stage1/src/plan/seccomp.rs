@@ -431,4 +431,8 @@ fn errno_number(name: &str) -> Option<u16> {
 }
 
 #[cfg(test)]
-pub(in crate::plan) mod tests;
+pub(crate) mod dice;
+#[cfg(test)]
+pub(crate) mod oracle;
+#[cfg(test)]
+pub(crate) mod tests;

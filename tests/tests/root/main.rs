@@ -13,8 +13,10 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod old_kernel;
+mod private_users;
 mod redis;
 mod run;
+mod settings;
 mod terminal;
 
 use std::path::{Path, PathBuf};

@@ -28,7 +28,7 @@ use crate::extract::{ENTER, make_root};
 use crate::metadata::{self, Born, DirAttributes, Xattrs, failed, failed_at, xattr_allowed};
 use crate::name::shown;
 use crate::notes::Notes;
-use crate::options::Options;
+use crate::options::{Form, Marks, Options};
 use crate::tape::Tape;
 
 pub(super) struct Grower<'o> {
@@ -230,7 +230,7 @@ impl<'o> Grower<'o> {
             .create(new.0, new.1, entry)
             .map_err(|err| failed("create", entry, err))?;
         metadata::fill(&file, entry, tape)?;
-        let xattrs = settable(&entry.xattrs, self.options);
+        let xattrs = settable(&entry.xattrs, self.options.form);
         let note = &mut |note| self.notes.add(note);
         self.born.finish_file(&file, entry, xattrs, note)?;
         let kind = NodeKind::File { size: entry.size };
@@ -343,7 +343,7 @@ impl<'o> Grower<'o> {
         self.make_room(new, &real, entry)?;
         let block = matches!(kind, NodeKind::Block { .. });
         self.tree.insert(real, listed(entry, kind))?;
-        if !self.options.owners {
+        if !self.options.form.root {
             return Ok(());
         }
         let kind = if block {
@@ -353,9 +353,7 @@ impl<'o> Grower<'o> {
         };
         match self.node(new, kind, makedev(number.0, number.1), entry) {
             Err(fault) if fault.errno() == Some(Errno::PERM.raw_os_error()) => {
-                self.notes.add(format!(
-                    "\"{name}\" is left out: making a device is not permitted"
-                ));
+                self.notes.refused_devices += 1;
                 Ok(())
             }
             made => made,
@@ -371,12 +369,8 @@ impl<'o> Grower<'o> {
     ) -> Result<()> {
         mknodat(new.0, new.1, kind, Mode::RUSR, dev).map_err(|err| failed("mknod", entry, err))?;
         self.born.chown(new.0, new.1, entry)?;
-        chmod_nofollow(
-            new.0,
-            new.1,
-            metadata::mode(entry.mode, self.options.owners),
-        )
-        .map_err(|err| Fault::io("chmod", format!("\"{}\"", shown(&entry.name)), err))?;
+        chmod_nofollow(new.0, new.1, metadata::mode(entry.mode, self.options.form))
+            .map_err(|err| Fault::io("chmod", format!("\"{}\"", shown(&entry.name)), err))?;
         metadata::set_times(new.0, new.1, entry)
     }
 
@@ -438,7 +432,9 @@ impl<'o> Grower<'o> {
                 NodeKind::Dir { opaque } => finish_dir(&root, node, opaque, options, &born, |n| {
                     notes.add(n);
                 })?,
-                NodeKind::Whiteout if options.owners => whiteout(&root, &node.path)?,
+                NodeKind::Whiteout if options.form.marks != Marks::Absent => {
+                    whiteout(&root, &node.path)?;
+                }
                 _ => {}
             }
         }
@@ -462,24 +458,24 @@ fn finish_dir(
     let fd = root
         .open(OsStr::from_bytes(path), ENTER, Mode::empty())
         .map_err(|err| Fault::io("open", format!("\"{}\"", shown(path)), err))?;
-    if opaque && options.owners {
+    if let Some(mark) = options.form.marks.opaque().filter(|_| opaque) {
         let flags = XattrFlags::empty();
-        rustix::fs::fsetxattr(&fd, c"trusted.overlay.opaque", b"y", flags)
+        rustix::fs::fsetxattr(&fd, mark, b"y", flags)
             .map_err(|err| failed_at("setxattr", path, err))?;
     }
     let want = DirAttributes {
         mode: node.mode,
         owner: Some((node.uid, node.gid)),
         mtime: Some(node.mtime),
-        xattrs: settable(&node.xattrs, options),
+        xattrs: settable(&node.xattrs, options.form),
     };
     metadata::finish_dir(fd.as_fd(), path, &want, born, &mut note)
 }
 
 /// Those that this user may set: of the allowed ones, which are sorted, all but
 /// the first need no privilege.
-fn settable<'x>(xattrs: &'x Xattrs, options: &Options) -> &'x Xattrs {
-    match options.owners {
+fn settable(xattrs: &Xattrs, form: Form) -> &Xattrs {
+    match form.root {
         true => xattrs,
         false => &xattrs[xattrs.partition_point(|(name, _)| !name.starts_with(b"user."))..],
     }

@@ -4,6 +4,8 @@
 //! canonical tar are made of it: no file is looked at for its attributes twice,
 //! and an unprivileged user's unpacking, which cannot set owners, loses nothing.
 
+use crate::options::Form;
+
 /// The nodes of one layer, sorted by path as bytes, each path once. A directory
 /// that the archive does not list but needs is there, not `listed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +39,14 @@ pub struct Node {
     /// False for a directory that only lies on the way to something: its
     /// attributes are then those of the layer below, if it is there.
     pub listed: bool,
+}
+
+impl Node {
+    /// Whether it is a device that could not be made when the layer was unpacked.
+    pub fn may_be_absent(&self, form: Form) -> bool {
+        let device = matches!(self.kind, NodeKind::Char { .. } | NodeKind::Block { .. });
+        device && (form.confined || !form.root)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

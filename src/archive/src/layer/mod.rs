@@ -3,7 +3,8 @@
 //!
 //! One pass over the stream: inflate, hash, extract below `rootfs`, and note
 //! every path in an `Index`. Deletions become overlay's own form: a character
-//! device 0:0 for `.wh.name`, `trusted.overlay.opaque=y` for `.wh..wh..opq`.
+//! device 0:0 for `.wh.name`, `trusted.overlay.opaque=y` (in a user namespace
+//! `user.overlay.opaque=y`) for `.wh..wh..opq`.
 //!
 //! Invariants: the result does not depend on where in the archive whiteouts
 //! stand; of two entries with one name the later counts; nothing is made or

@@ -19,6 +19,7 @@ use model::digest::Algorithm;
 use sha2::{Digest, Sha256, Sha512};
 
 use super::*;
+use crate::options::{Form, Marks};
 use crate::tests::{Scratch, Tar, is_root, open_dir};
 
 /// A layer that was unpacked, and where.
@@ -68,8 +69,15 @@ impl Done {
 }
 
 fn options(owners: bool) -> Options {
+    let own = Form::own();
+    let none = Form {
+        owners: false,
+        root: false,
+        marks: Marks::Absent,
+        ..own
+    };
     Options {
-        owners,
+        form: if owners { own } else { none },
         ..Options::default()
     }
 }
@@ -107,7 +115,9 @@ fn check(done: &Done, options: &Options) {
         let name = std::str::from_utf8(&node.path).unwrap();
         let on_disk = match node.kind {
             NodeKind::LowerLink { .. } => false,
-            NodeKind::Whiteout | NodeKind::Char { .. } | NodeKind::Block { .. } => options.owners,
+            NodeKind::Whiteout | NodeKind::Char { .. } | NodeKind::Block { .. } => {
+                options.form.owners
+            }
             _ => true,
         };
         let Some(meta) = found.remove(name) else {
@@ -139,7 +149,7 @@ fn check(done: &Done, options: &Options) {
             node.mtime,
             "{name}"
         );
-        if options.owners {
+        if options.form.owners {
             assert_eq!((meta.uid(), meta.gid()), (node.uid, node.gid), "{name}");
             assert_eq!(meta.mode() & 0o7777, node.mode, "{name}");
         }

@@ -19,10 +19,10 @@ use super::view::join;
 use crate::layer::{Index, Node, NodeKind};
 use crate::metadata::xattr_allowed;
 use crate::name::shown;
+use crate::options::{Form, Marks};
 
 /// Times that every file system holds: 32 bits of seconds.
 const TIMES: std::ops::RangeInclusive<i64> = -0x8000_0000..=0x7fff_ffff;
-const OPAQUE: &str = "trusted.overlay.opaque";
 /// What the kernel allows an attribute, and a list of their names, to have.
 const MAX_XATTR: usize = 64 << 10;
 
@@ -30,12 +30,13 @@ const MAX_XATTR: usize = 64 << 10;
 type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Compares a layer's `rootfs` with its index. The first difference in byte
-/// order as a text, None if there is none. Needs root: owners, and marks that
-/// only root may read, are compared.
-pub fn check(index: &Index, root: BorrowedFd<'_>) -> Result<Option<String>> {
+/// order as a text, None if there is none. Needs the rights that the layer was
+/// unpacked with, which `form` says: owners and overlay's marks are compared.
+pub fn check(index: &Index, root: BorrowedFd<'_>, form: Form) -> Result<Option<String>> {
     let mut check = Check {
         places: Places::new(&[root])?,
         index,
+        form,
         inodes: HashMap::new(),
     };
     for node in &index.nodes {
@@ -67,6 +68,7 @@ pub fn check(index: &Index, root: BorrowedFd<'_>) -> Result<Option<String>> {
 struct Check<'i> {
     places: Places,
     index: &'i Index,
+    form: Form,
     /// Of hard links and of what has several names.
     inodes: HashMap<&'i [u8], (u64, u64)>,
 }
@@ -75,11 +77,10 @@ impl<'i> Check<'i> {
     /// What is wrong with one node.
     fn node(&mut self, node: &'i Node) -> Result<Option<String>> {
         let wrong = |text: String| Ok(Some(text));
+        let absent = self.may_be_absent(node);
         let (dir, name) = self.places.parent(0, &node.path)?;
         let stat = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) if matches!(node.kind, NodeKind::LowerLink { .. }) => {
-                return Ok(None);
-            }
+            Err(Errno::NOENT) if absent => return Ok(None),
             Err(Errno::NOENT) => return wrong("is missing".into()),
             stat => stat.map_err(|err| broken(0, &node.path, "stat", err))?,
         };
@@ -110,7 +111,7 @@ impl<'i> Check<'i> {
             }
             _ => {}
         }
-        if let Some(text) = attributes(node, &stat) {
+        if let Some(text) = attributes(node, &stat, self.form) {
             return wrong(text);
         }
         match node.kind {
@@ -119,16 +120,27 @@ impl<'i> Check<'i> {
         }
     }
 
+    /// What the index has and the directory need not.
+    fn may_be_absent(&self, node: &Node) -> bool {
+        match node.kind {
+            NodeKind::LowerLink { .. } => true,
+            NodeKind::Whiteout => self.form.marks == Marks::Absent,
+            _ => node.may_be_absent(self.form),
+        }
+    }
+
     fn xattrs(&mut self, node: &Node) -> Result<Option<String>> {
         let fd = self.places.open(0, &node.path, OFlags::empty())?;
-        let Some(mut there) = xattrs(fd.as_fd(), &node.path)? else {
+        let opaque = self.form.marks.opaque().unwrap_or("").as_bytes();
+        let Some(mut there) = xattrs(fd.as_fd(), &node.path, opaque)? else {
             return Ok(None);
         };
-        let mark = there.iter().position(|(name, _)| name == OPAQUE.as_bytes());
+        let mark = there.iter().position(|(name, _)| name == opaque);
         let mark = mark.map(|at| there.remove(at).1);
         let is_opaque = mark.as_deref() == Some(b"y");
-        if mark.is_some() != is_opaque || is_opaque != (node.kind == NodeKind::Dir { opaque: true })
-        {
+        let should_be =
+            self.form.marks != Marks::Absent && node.kind == NodeKind::Dir { opaque: true };
+        if mark.is_some() != is_opaque || is_opaque != should_be {
             return Ok(Some(match is_opaque {
                 true => "is opaque".into(),
                 false => "is not opaque".into(),
@@ -137,8 +149,10 @@ impl<'i> Check<'i> {
         let listed = node.xattrs.iter().filter(|(name, _)| xattr_allowed(name));
         for (name, value) in listed {
             let at = there.iter().position(|(known, _)| known == name);
-            let same = at.is_some_and(|at| there.swap_remove(at).1 == *value);
-            if !same {
+            let same = at.map(|at| there.swap_remove(at).1 == *value);
+            // A file system without attributes may list none instead of refusing.
+            let lost = || fgetxattr(&fd, name.as_slice(), &mut [0; 0]) == Err(Errno::NOTSUP);
+            if !same.unwrap_or_else(lost) {
                 let name = shown(name);
                 return Ok(Some(format!("has another value of attribute \"{name}\"")));
             }
@@ -170,8 +184,8 @@ impl<'i> Check<'i> {
 }
 
 /// Owner, mode and time.
-fn attributes(node: &Node, stat: &Stat) -> Option<String> {
-    if (stat.st_uid, stat.st_gid) != (node.uid, node.gid) {
+fn attributes(node: &Node, stat: &Stat, form: Form) -> Option<String> {
+    if form.owners && (stat.st_uid, stat.st_gid) != (node.uid, node.gid) {
         return Some(format!(
             "belongs to {}:{} instead of {}:{}",
             stat.st_uid, stat.st_gid, node.uid, node.gid
@@ -179,8 +193,8 @@ fn attributes(node: &Node, stat: &Stat) -> Option<String> {
     }
     // Linux gives every symbolic link mode 0777.
     let mode = stat.st_mode & 0o7777;
-    if !matches!(node.kind, NodeKind::Symlink { .. }) && mode != node.mode & 0o7777 {
-        let wanted = node.mode & 0o7777;
+    let wanted = form.mode(node.mode);
+    if !matches!(node.kind, NodeKind::Symlink { .. }) && mode != wanted {
         return Some(format!("has mode {mode:04o} instead of {wanted:04o}"));
     }
     let (secs, nanos) = (stat.st_mtime, stat.st_mtime_nsec as u32);
@@ -193,7 +207,7 @@ fn attributes(node: &Node, stat: &Stat) -> Option<String> {
 
 /// The attributes that a layer may have, and overlay's mark. None: this file
 /// system has none at all.
-fn xattrs(fd: BorrowedFd<'_>, path: &[u8]) -> Result<Option<Xattrs>> {
+fn xattrs(fd: BorrowedFd<'_>, path: &[u8], mark: &[u8]) -> Result<Option<Xattrs>> {
     let fail = |err| broken(0, path, "listxattr", err);
     let mut list = vec![0; MAX_XATTR];
     let len = match flistxattr(fd, &mut list) {
@@ -202,7 +216,8 @@ fn xattrs(fd: BorrowedFd<'_>, path: &[u8]) -> Result<Option<Xattrs>> {
     };
     let mut found = Vec::new();
     let names = list[..len].split(|&b| b == 0);
-    for name in names.filter(|name| xattr_allowed(name) || *name == OPAQUE.as_bytes()) {
+    let known = |name: &&[u8]| !name.is_empty() && (xattr_allowed(name) || *name == mark);
+    for name in names.filter(known) {
         let mut value = vec![0; MAX_XATTR];
         let len = fgetxattr(fd, name, &mut value).map_err(fail)?;
         value.truncate(len);

@@ -23,8 +23,9 @@ use sys::fs::chmod_nofollow;
 use super::Shown;
 use super::places::{Places, broken, damaged};
 use crate::layer::{Node, NodeKind};
-use crate::metadata::{times, xattr_allowed};
+use crate::metadata::{mode, not_given, times, xattr_allowed};
 use crate::name::shown;
+use crate::options::Form;
 
 /// Builds the merged tree, or its fixups, in the empty directory `dest`. Returns
 /// what the log should know: which files had to be copied, which attributes this
@@ -33,11 +34,12 @@ pub fn build_links(
     shown: &[Shown],
     roots: &[BorrowedFd<'_>],
     dest: BorrowedFd<'_>,
+    form: Form,
 ) -> Result<Vec<String>> {
     let mut build = Build {
         layers: Places::new(roots)?,
         tree: Places::new(&[dest])?,
-        owners: rustix::process::geteuid().is_root(),
+        form,
         copied: HashMap::new(),
         notes: Vec::new(),
     };
@@ -60,7 +62,7 @@ struct Build<'s> {
     layers: Places,
     /// The new directory, as its only root.
     tree: Places,
-    owners: bool,
+    form: Form,
     /// Where the copy of a file went that could not be linked.
     copied: HashMap<(usize, &'s [u8]), &'s [u8]>,
     notes: Vec<String>,
@@ -76,8 +78,10 @@ impl<'s> Build<'s> {
         let source = (entry.layer, entry.source.as_slice());
         let (to, to_name) = self.tree.parent(0, &entry.path)?;
         let (from, from_name) = self.layers.parent(source.0, source.1)?;
-        let stat = statat(from, from_name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|err| broken(source.0, source.1, "stat", err))?;
+        let stat = match statat(from, from_name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) if entry.node.may_be_absent(self.form) => return Ok(()),
+            stat => stat.map_err(|err| broken(source.0, source.1, "stat", err))?,
+        };
         if !fits(
             &entry.node.kind,
             FileType::from_raw_mode(stat.st_mode),
@@ -145,13 +149,13 @@ impl<'s> Build<'s> {
         if kind != FileType::Symlink {
             mknodat(dir, name, kind, Mode::RUSR, device).map_err(fail("mknod"))?;
         }
-        if self.owners {
+        if self.form.owners {
             let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
             chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(fail("chown"))?;
+                .map_err(|err| not_given(path, (node.uid, node.gid), err))?;
         }
         if kind != FileType::Symlink {
-            chmod_nofollow(dir, name, mode(node, self.owners))
+            chmod_nofollow(dir, name, mode(node.mode, self.form))
                 .map_err(|err| Fault::io("chmod", format!("\"{}\"", shown(path)), err))?;
         }
         utimensat(dir, name, &times(node.mtime), AtFlags::SYMLINK_NOFOLLOW)
@@ -166,9 +170,10 @@ impl<'s> Build<'s> {
     /// The order matters: chown clears setuid and capabilities, attributes need
     /// the write permission that the mode may lack.
     fn finish(&mut self, fd: BorrowedFd<'_>, path: &[u8], node: &Node) -> Result<()> {
-        if self.owners {
+        if self.form.owners {
             let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
-            fchown(fd, Some(uid), Some(gid)).map_err(|err| failed("chown", path, err))?;
+            fchown(fd, Some(uid), Some(gid))
+                .map_err(|err| not_given(path, (node.uid, node.gid), err))?;
         }
         for (name, value) in &node.xattrs {
             if !xattr_allowed(name) {
@@ -187,14 +192,9 @@ impl<'s> Build<'s> {
                 Err(err) => return Err(failed("setxattr", path, err)),
             }
         }
-        fchmod(fd, mode(node, self.owners)).map_err(|err| failed("chmod", path, err))?;
+        fchmod(fd, mode(node.mode, self.form)).map_err(|err| failed("chmod", path, err))?;
         futimens(fd, &times(node.mtime)).map_err(|err| failed("set times of", path, err))
     }
-}
-
-/// Without owners the bits that would lend another user's rights mean nothing.
-fn mode(node: &Node, owners: bool) -> Mode {
-    Mode::from_raw_mode(node.mode & if owners { 0o7777 } else { 0o1777 })
 }
 
 /// Whether what lies on disk is what the index says, as far as its type goes.

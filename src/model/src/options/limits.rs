@@ -1,9 +1,9 @@
 //! The per-image flags that become isolators: `--memory`, `--cpu`,
 //! `--cpu-shares`, `--oom-score-adj`, `--caps-retain`, `--caps-remove`,
-//! `--seccomp`; and `--supplementary-gids`.
+//! `--rlimit`, `--seccomp`; the pod's `--sysctl`; and `--supplementary-gids`.
 
 use crate::fault::{Fault, Result};
-use crate::isolator::{self, Isolator};
+use crate::isolator::{self, Isolator, Rlimit};
 use crate::quantity::Quantity;
 use crate::text::{key_value, quote};
 use serde_json::json;
@@ -106,6 +106,21 @@ pub fn seccomp(text: &str) -> Result<Isolator> {
     }
 }
 
+/// `--rlimit=NAME=SOFT[:HARD]`.
+pub fn rlimit(text: &str) -> Result<Isolator> {
+    Isolator::new(isolator::RLIMITS, Rlimit::parse_flag(text)?.to_json())
+}
+
+/// `--sysctl=KEY=VALUE`, one more beside those of `settings`.
+pub fn sysctl(settings: &mut Vec<(String, String)>, text: &str) -> Result<()> {
+    let (key, value) = isolator::parse_sysctl(text)?;
+    if settings.iter().any(|(known, _)| *known == key) {
+        return Err(Fault::usage(format!("sysctl {} already set", quote(&key))));
+    }
+    settings.push((key, value));
+    Ok(())
+}
+
 /// `--supplementary-gids=1,2`.
 pub fn supplementary_gids(text: &str) -> Result<Vec<u32>> {
     text.split(',')
@@ -169,6 +184,23 @@ mod tests {
                 "--supplementary-gids must be integers"
             );
         }
+    }
+
+    #[test]
+    fn settings_of_a_pod() {
+        let mut settings = Vec::new();
+        sysctl(&mut settings, "net.core.somaxconn=256").unwrap();
+        sysctl(&mut settings, "kernel.sem=1 2 3 4").unwrap();
+        assert_eq!(settings[1], ("kernel.sem".into(), "1 2 3 4".into()));
+        assert_eq!(
+            sysctl(&mut settings, "kernel.sem=5").unwrap_err().cause,
+            "sysctl \"kernel.sem\" already set"
+        );
+        assert_eq!(settings.len(), 2);
+        assert_eq!(
+            rlimit("core=0").unwrap().value.to_string(),
+            r#"{"core":{"soft":0,"hard":0}}"#
+        );
     }
 
     #[test]

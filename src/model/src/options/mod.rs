@@ -15,7 +15,8 @@ pub use dns::{DnsOptions, HostsMode, ResolvMode, dns_options, resolv_conf_text};
 pub use environment::{EnvFiles, EnvFlags, parse_pair};
 pub use insecure::InsecureOptions;
 pub use limits::{
-    caps_remove, caps_retain, cpu, cpu_shares, memory, oom_score_adj, seccomp, supplementary_gids,
+    caps_remove, caps_retain, cpu, cpu_shares, memory, oom_score_adj, rlimit, seccomp,
+    supplementary_gids, sysctl,
 };
 
 use crate::fault::{Fault, Result};
@@ -37,6 +38,8 @@ pub struct PodOptions {
     /// The content of all `--set-env-file`s, in order.
     pub env_file: Vec<(String, String)>,
     pub set_env: Vec<(String, String)>,
+    /// `--sysctl`s, each key once.
+    pub sysctls: Vec<(String, String)>,
     /// Annotations, user annotations and labels of the pod itself (sandboxes).
     pub annotations: Vec<Annotation>,
     pub user_annotations: Vec<(String, String)>,
@@ -65,7 +68,7 @@ pub struct AppOptions {
     pub user_labels: Option<Vec<(String, String)>>,
     pub environment: Vec<(String, String)>,
     /// `--memory`, `--cpu`, `--cpu-shares`, `--oom-score-adj`, `--caps-*`,
-    /// `--seccomp`; how each combines with the image's own is the plan's affair.
+    /// `--rlimit`, `--seccomp`; how each combines with the image's own is the plan's affair.
     pub isolators: Vec<Isolator>,
 }
 

@@ -51,7 +51,7 @@ pub fn plan_pod(
         ac_version: planner.version.to_string(),
         apps: Vec::with_capacity(images.len()),
         volumes: options.volumes.clone(),
-        isolators: Vec::new(),
+        isolators: pod_isolators(options)?,
         annotations: pod_annotations(options)?,
         ports: options.ports.clone(),
         user_annotations: last_of_each(&options.user_annotations),
@@ -295,6 +295,17 @@ fn merge_mounts(own: &[Mount], pod: &[Mount]) -> Vec<Mount> {
         .filter(|mount| seen.insert(mount.path.as_str()))
         .cloned()
         .collect()
+}
+
+fn pod_isolators(options: &PodOptions) -> Result<Vec<Isolator>> {
+    if options.sysctls.is_empty() {
+        return Ok(Vec::new());
+    }
+    let settings = options.sysctls.iter();
+    let value = settings
+        .map(|(key, value)| (key.clone(), value.as_str().into()))
+        .collect();
+    Isolator::new(isolator::SYSCTL, serde_json::Value::Object(value)).map(|made| vec![made])
 }
 
 fn pod_annotations(options: &PodOptions) -> Result<Vec<Annotation>> {

@@ -21,10 +21,10 @@ pub static COMMAND: Command = Command {
 
 fn run(call: Call) -> Outcome {
     let args = call.first_word()?;
-    stage0::env::need_root()?;
+    let env = super::env(&args.flags, COMMAND.name)?;
+    stage0::rootless::check(&env)?;
     let mut words = args.words.into_iter();
     let pod = text(&words.next().ok_or(Stop::Usage)?)?;
-    let env = super::env(&args.flags, COMMAND.name)?;
     let request = EnterRequest {
         pod,
         app: args.flags.filled(APP.name),

@@ -25,6 +25,7 @@ fn run(call: Call) -> Outcome {
         return Err(Stop::Usage);
     };
     let env = super::env(&args.flags, COMMAND.name)?;
+    stage0::rootless::as_owner(&env)?;
     let request = ExportRequest {
         pod,
         app: args.flags.filled(APP.name),

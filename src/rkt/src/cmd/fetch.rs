@@ -41,6 +41,7 @@ fn run(call: Call) -> Outcome {
     }
     let policy = pull_policy(&line, &PULL_POLICY)?;
     let env = super::env(&line.flags, COMMAND.name)?;
+    stage0::rootless::for_images(&env)?;
     let images: Vec<Wanted> = line
         .pod
         .apps

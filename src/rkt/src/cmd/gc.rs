@@ -37,8 +37,8 @@ pub static COMMAND: Command = Command {
 
 fn run(call: Call) -> Outcome {
     let args = call.mixed()?;
-    stage0::env::need_root()?;
     let env = super::env(&args.flags, COMMAND.name)?;
+    stage0::rootless::for_pods(&env)?;
     let request = GcRequest {
         grace: span(&args.flags, &GRACE_PERIOD),
         grace_text: model::duration::to_text(args.flags.duration(&GRACE_PERIOD)),

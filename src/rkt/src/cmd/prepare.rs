@@ -2,11 +2,13 @@
 
 use super::fetch::pull_policy;
 use crate::command::{Call, Command, Outcome, Words};
-use crate::flags::{Flag, groups};
+use crate::flags::{Flag, Values, groups};
 use crate::output;
 use crate::pod_line::{PodLine, Rules};
 use model::Fault;
+use stage0::Env;
 use stage0::prepare::PrepareRequest;
+use stage0::rootless::{self, Standing};
 use std::path::PathBuf;
 
 const QUIET: Flag = Flag::bool("quiet", false, "print nothing but the UUID");
@@ -45,15 +47,24 @@ pub const RULES: Rules = Rules {
 
 fn run(call: Call) -> Outcome {
     let line = PodLine::read(call, RULES)?;
-    stage0::env::need_root()?;
-    let request = request(&line)?;
     let env = match line.flags.bool(&QUIET) {
         true => super::quiet_env(&line.flags)?,
         false => super::env(&line.flags, COMMAND.name)?,
     };
+    begin(&env, &line.flags)?;
+    let request = request(&line)?;
     let uuid = stage0::prepare::prepare(&env, &request)?;
     output::out(&format!("{uuid}\n"))?;
     Ok(0)
+}
+
+/// Who may make pods, and in which namespace.
+pub fn begin(env: &Env, flags: &Values) -> Result<(), Fault> {
+    let standing = rootless::for_pods(env)?;
+    if standing == Standing::Owner && flags.on("private-users") {
+        return Err(rootless::no_private_users());
+    }
+    Ok(())
 }
 
 /// What pod the line asks for.

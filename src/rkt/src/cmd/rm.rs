@@ -25,12 +25,12 @@ pub static COMMAND: Command = Command {
 
 fn run(call: Call) -> Outcome {
     let args = call.mixed()?;
-    stage0::env::need_root()?;
+    let env = super::env(&args.flags, COMMAND.name)?;
+    stage0::rootless::for_pods(&env)?;
     let names = super::pod_names(&args.flags, args.texts()?);
     if names.is_empty() {
         return Err(Stop::Usage);
     }
-    let env = super::env(&args.flags, COMMAND.name)?;
     let mut report = Report::new(COMMAND.name);
     let quiet = args.flags.bool(&QUIET);
     let result = stage0::rm::rm(&env, &names, &mut |line| match line {

@@ -1,7 +1,7 @@
 //! `rkt run`: make a pod and run it.
 
 use super::fetch::QUIET;
-use super::prepare::{PULL_POLICY, RULES, request};
+use super::prepare::{PULL_POLICY, RULES, begin, request};
 use super::run_prepared;
 use crate::command::{Call, Command, Outcome, Words};
 use crate::flags::{Flag, groups};
@@ -47,8 +47,9 @@ pub static COMMAND: Command = Command {
 
 fn run(call: Call) -> Outcome {
     let line = PodLine::read(call, RULES)?;
-    stage0::env::need_root()?;
     let flags = &line.flags;
+    let env = super::env(flags, COMMAND.name)?;
+    begin(&env, flags)?;
     let mut options = run_prepared::options(flags)?;
     options.rm = flags.bool(&RM);
     options.detach = flags.bool(&DETACH);
@@ -64,6 +65,5 @@ fn run(call: Call) -> Outcome {
         prepare: request(&line)?,
         options,
     };
-    let env = super::env(flags, COMMAND.name)?;
     Err(stage0::run::run(&env, &request).into())
 }

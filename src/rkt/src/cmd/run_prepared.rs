@@ -19,12 +19,12 @@ pub static COMMAND: Command = Command {
 
 fn run(call: Call) -> Outcome {
     let args = call.mixed()?;
-    stage0::env::need_root()?;
+    let env = super::env(&args.flags, COMMAND.name)?;
+    stage0::rootless::for_pods(&env)?;
     let Ok([uuid]) = <[String; 1]>::try_from(args.texts()?) else {
         return Err(Stop::Usage);
     };
     let options = options(&args.flags)?;
-    let env = super::env(&args.flags, COMMAND.name)?;
     Err(stage0::run_prepared::run_prepared(&env, &uuid, &options).into())
 }
 

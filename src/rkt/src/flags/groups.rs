@@ -10,7 +10,7 @@ pub const GLOBAL: &[Flag] = &[
     Flag::word(
         "dir",
         "/var/lib/rkt",
-        "directory that holds images and pods",
+        "directory that holds images and pods; of an ordinary user ~/.local/share/rkt",
     )
     .checked(directory),
     Flag::word(
@@ -145,6 +145,10 @@ pub const POD: &[Flag] = &[
         "file with one NAME=VALUE per line for every app",
     ),
     Flag::list(
+        "sysctl",
+        "set a setting of the pod's own namespaces (example: '--sysctl=net.core.somaxconn=256')",
+    ),
+    Flag::list(
         "volume",
         "storage that apps can mount. Syntax: --volume=NAME,kind=KIND,...",
     ),
@@ -201,6 +205,10 @@ pub const APP: &[Flag] = &[
     Flag::list(
         "readonly-rootfs",
         "forbid the app to write to its root filesystem (true or false)",
+    ),
+    Flag::list(
+        "rlimit",
+        "limit what each process may use (example: '--rlimit=nofile=1024:4096')",
     ),
     Flag::list(
         "seccomp",

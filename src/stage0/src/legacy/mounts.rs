@@ -8,11 +8,13 @@
 use super::StageTree;
 use crate::prepare::make_dirs_at;
 use model::{AcName, Fault, fault::Result};
+use pod::labels::Context;
 use pod::{Pod, layout};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use sys::clone::Namespaces;
+use sys::lsm;
 use sys::mount::{self, Flags};
 use sys::ns;
 
@@ -28,7 +30,7 @@ pub(super) fn leave_host() -> Result<()> {
 }
 
 /// Mounts the stage1 rootfs, if it is not a copy.
-pub(super) fn stage1(pod: &Path, tree: &StageTree) -> Result<()> {
+pub(super) fn stage1(pod: &Path, tree: &StageTree, label: Option<&Context>) -> Result<()> {
     if tree.lowers.is_empty() {
         return Ok(());
     }
@@ -39,7 +41,7 @@ pub(super) fn stage1(pod: &Path, tree: &StageTree) -> Result<()> {
         make_dirs_at(pod.as_fd(), &path)
     };
     let writable = (beside("upper")?, beside("work")?);
-    overlay(&tree.lowers, Some(writable), &target)
+    overlay(&tree.lowers, Some(writable), &target, label)
 }
 
 /// Mounts an app's root at `target`.
@@ -49,11 +51,12 @@ pub(super) fn app(
     tree: &str,
     lowers: &[String],
     target: &OwnedFd,
+    label: Option<&Context>,
 ) -> Result<()> {
     let pod = super::open(pod)?;
     let upper = make_dirs_at(pod.as_fd(), &layout::overlay_upper(tree, app))?;
     let work = make_dirs_at(pod.as_fd(), &layout::overlay_work(tree, app))?;
-    overlay(lowers, Some((upper, work)), target)
+    overlay(lowers, Some((upper, work)), target, label)
 }
 
 /// Makes `S` visible to this process: it is here already, or in the namespace
@@ -69,7 +72,11 @@ pub(super) fn show(pod: &Pod, tree: &StageTree, running: bool) -> Result<()> {
     }
     leave_host()?;
     if !running {
-        return stage1(&pod.path(), tree);
+        return stage1(
+            &pod.path(),
+            tree,
+            pod.labels()?.map(|labels| labels.mount).as_ref(),
+        );
     }
     let dir = super::open(&pod.path())?;
     let target = make_dirs_at(dir.as_fd(), layout::STAGE1_ROOTFS)?;
@@ -80,7 +87,7 @@ pub(super) fn show(pod: &Pod, tree: &StageTree, running: bool) -> Result<()> {
         .join("upper");
     let mut layers = vec![upper];
     layers.extend(tree.lowers.iter().cloned());
-    overlay(&layers, None, &target)
+    overlay(&layers, None, &target, None)
 }
 
 /// Remembers this process' mount namespace as the pod's.
@@ -136,6 +143,7 @@ fn overlay<P: AsRef<Path>>(
     layers: &[P],
     writable: Option<(OwnedFd, OwnedFd)>,
     target: &OwnedFd,
+    label: Option<&Context>,
 ) -> Result<()> {
     let layers = layers
         .iter()
@@ -154,6 +162,15 @@ fn overlay<P: AsRef<Path>>(
             ));
         }
         _ => flags = Flags::RDONLY,
+    }
+    if let Some(label) = label {
+        // Nothing in a context has a meaning between quotation marks.
+        options.push_str(&format!(",context=\"{label}\""));
+        if let Some((upper, work)) = &writable {
+            // Some file systems have no labels: then the policy decides.
+            let _ = lsm::selinux_label(upper.as_fd(), &label.to_string());
+            let _ = lsm::selinux_label(work.as_fd(), &label.to_string());
+        }
     }
     mount::mount("overlay", through_proc(target), "overlay", flags, &options).map_err(|e| {
         Fault::io("cannot mount", "an overlay for stage1", e)

@@ -3,7 +3,7 @@
 //! HTTP/1.1 over the service's unix socket, one request per connection. The
 //! service is root's, but it may be slow or not there: every wait has an end.
 
-use super::SOCKET;
+use super::socket;
 use model::fault::{Result, errno_text};
 use model::{Context, Fault};
 use pod::{Pod, layout};
@@ -24,14 +24,14 @@ const MAX_ANSWER: u64 = 64 << 10;
 
 /// Refuses early when nobody listens.
 pub(crate) fn check_available() -> Result<()> {
-    let socket = Path::new(SOCKET);
-    attempt(ATTEMPTS, || connect(socket)).map(drop)
+    let socket = socket()?;
+    attempt(ATTEMPTS, || connect(&socket)).map(drop)
 }
 
 /// Registers a pod and its apps; gives the token by which the apps are known.
 /// What was registered when something fails is taken back.
 pub(crate) fn register(pod: &Pod) -> Result<String> {
-    register_at(Path::new(SOCKET), pod).message(|| "failed to register the pod".into())
+    register_at(&socket()?, pod).message(|| "failed to register the pod".into())
 }
 
 fn register_at(socket: &Path, pod: &Pod) -> Result<String> {
@@ -64,7 +64,7 @@ fn register_at(socket: &Path, pod: &Pod) -> Result<String> {
 /// of it, having been started anew, is as good.
 pub(crate) fn unregister(pod: &Pod) -> Result<()> {
     match pod.read_file(layout::MDS_REGISTERED)? {
-        Some(_) => unregister_at(Path::new(SOCKET), pod),
+        Some(_) => unregister_at(&socket()?, pod),
         None => Ok(()),
     }
 }

@@ -1,11 +1,12 @@
 //! Where the service listens: TCP for pods, a unix socket for root.
 //!
 //! The unix socket is handed over by the service manager (`LISTEN_FDS`), or made
-//! here with mode 0660. One that a killed service left behind is replaced; one
+//! here with mode 0660 (of an ordinary user's service, in that user's own
+//! directory). One that a killed service left behind is replaced; one
 //! that is answered is left alone. A lock on the directory keeps two services
 //! that start at once apart.
 
-use super::SOCKET;
+use super::socket;
 use model::Fault;
 use model::fault::{Result, errno_text};
 use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
@@ -35,7 +36,7 @@ impl Listeners {
         let public = public(port)?;
         let registration = match given {
             true => inherited()?,
-            false => bind(Path::new(SOCKET))?,
+            false => bind(&socket()?)?,
         };
         Ok(Listeners {
             public,
@@ -49,7 +50,7 @@ impl Drop for Listeners {
     fn drop(&mut self) {
         if self.made {
             // Who comes next would replace it anyway.
-            let _ = fs::unlink(SOCKET);
+            let _ = socket().map(fs::unlink);
         }
     }
 }

@@ -34,5 +34,7 @@ mod tests;
 #[cfg(feature = "metadata")]
 pub use serve::serve;
 
-/// Where pods are registered.
-const SOCKET: &str = "/run/rkt/metadata-svc.sock";
+/// Where pods are registered: a user's with that user's service.
+fn socket() -> model::fault::Result<std::path::PathBuf> {
+    Ok(crate::rootless::run_dir()?.join("metadata-svc.sock"))
+}

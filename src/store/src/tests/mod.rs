@@ -1,6 +1,7 @@
 //! The store as its callers see it, on real directories.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod confined;
 mod copying;
 mod importing;
 mod layers;

@@ -25,7 +25,7 @@ pub(super) const IF_ANY_BIT: u16 = 0x45;
 pub(super) const GO: u16 = 0x05;
 pub(super) const AND: u16 = 0x54;
 pub(super) const RETURN: u16 = 0x06;
-// Offsets in `struct seccomp_data`; both architectures are little-endian.
+// Offsets in `struct seccomp_data`; every architecture here is little-endian.
 pub(super) const NUMBER: u32 = 0;
 pub(super) const ARCH: u32 = 4;
 pub(super) const ARGUMENT: u32 = 16;

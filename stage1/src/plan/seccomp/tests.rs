@@ -2,13 +2,15 @@
 //! through the emitted program, and asked of the sets of names directly.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::super::seccomp_names::{AARCH64_ARCH, X86_64_ARCH};
+use super::super::seccomp_names::{AARCH64_ARCH, RISCV64_ARCH, X86_64_ARCH};
 use super::program::*;
 use super::*;
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(super) const ARCHES: [&Arch; 3] = [&X86_64_ARCH, &AARCH64_ARCH, &RISCV64_ARCH];
+
 /// Isolators as a manifest brings them.
-pub(in crate::plan) fn isolators(list: Vec<Known>) -> Vec<Isolator> {
+pub(crate) fn isolators(list: Vec<Known>) -> Vec<Isolator> {
     list.into_iter()
         .map(|known| Isolator {
             name: model::AcIdentifier::new("os/linux/under-test").unwrap(),
@@ -39,26 +41,31 @@ fn caps(list: &[Cap]) -> CapSet {
 }
 
 /// Runs a program as the kernel would.
-fn run(code: &[Insn], arch: u32, number: u32, argument: u64) -> u32 {
+pub(super) fn run(code: &[Insn], arch: u32, number: u32, argument: u64) -> u32 {
+    // As seccompiler has it beside what is ours.
+    const IF_ABOVE: u16 = 0x25;
+    const ARGUMENT_HIGH: u32 = ARGUMENT + 4;
     let mut accumulator = 0u32;
     let mut at = 0;
     loop {
         let one = code[at];
         at += 1;
-        let skip = match one.code {
+        let jump = |yes: bool| usize::from(if yes { one.jt } else { one.jf });
+        at += match one.code {
             LOAD => {
                 accumulator = match one.k {
                     NUMBER => number,
                     ARCH => arch,
                     ARGUMENT => argument as u32,
+                    ARGUMENT_HIGH => (argument >> 32) as u32,
                     other => unreachable!("offset {other}"),
                 };
                 0
             }
-            IF_EQUAL if accumulator == one.k => one.jt.into(),
-            IF_AT_LEAST if accumulator >= one.k => one.jt.into(),
-            IF_ANY_BIT if accumulator & one.k != 0 => one.jt.into(),
-            IF_EQUAL | IF_AT_LEAST | IF_ANY_BIT => one.jf.into(),
+            IF_EQUAL => jump(accumulator == one.k),
+            IF_AT_LEAST => jump(accumulator >= one.k),
+            IF_ABOVE => jump(accumulator > one.k),
+            IF_ANY_BIT => jump(accumulator & one.k != 0),
             GO => one.k as usize,
             AND => {
                 accumulator &= one.k;
@@ -67,11 +74,10 @@ fn run(code: &[Insn], arch: u32, number: u32, argument: u64) -> u32 {
             RETURN => return one.k,
             other => unreachable!("operation {other:#x}"),
         };
-        at += skip;
     }
 }
 
-const ARGUMENTS: [u64; 14] = [
+pub(super) const ARGUMENTS: [u64; 14] = [
     0,
     1,
     2,
@@ -169,7 +175,7 @@ fn the_default_filter_means_its_lists() {
         Cap::BPF,
         Cap::DAC_READ_SEARCH,
     ];
-    for arch in [&X86_64_ARCH, &AARCH64_ARCH] {
+    for arch in ARCHES {
         for set in [
             CapSet::DEFAULT,
             CapSet::EMPTY,
@@ -203,7 +209,7 @@ fn nothing_of_the_blacklist_is_in_the_default_without_its_capability() {
 
 #[test]
 fn a_retain_set_is_that_and_what_starting_takes() {
-    for arch in [&X86_64_ARCH, &AARCH64_ARCH] {
+    for arch in ARCHES {
         let implied: BTreeSet<&str> = SYSTEMD[0].1.split_whitespace().collect();
         let says = |name: &str, _| match name {
             "read" | "openat" => RET_ALLOW,
@@ -295,7 +301,7 @@ fn a_removed_blacklist_leaves_fork() {
         _ if black.contains(name) => RET_KILL_PROCESS,
         _ => RET_ALLOW,
     };
-    for arch in [&X86_64_ARCH, &AARCH64_ARCH] {
+    for arch in ARCHES {
         check(
             arch,
             &remove(&["@rkt/default-blacklist"], None),
@@ -441,7 +447,7 @@ fn errnos_are_the_kernels() {
 
 #[test]
 fn tables_are_sorted_and_lists_hold_real_names() {
-    for arch in [&X86_64_ARCH, &AARCH64_ARCH] {
+    for arch in ARCHES {
         assert!(arch.numbers.windows(2).all(|pair| pair[0].0 < pair[1].0));
         let numbers: BTreeSet<u16> = arch.numbers.iter().map(|(_, number)| *number).collect();
         assert_eq!(numbers.len(), arch.numbers.len());
@@ -467,7 +473,18 @@ fn tables_are_sorted_and_lists_hold_real_names() {
     ] {
         assert_eq!(AARCH64_ARCH.number(name), Some(number));
     }
-    assert_eq!(AARCH64_ARCH.number("open"), None);
+    for (name, number) in [
+        ("riscv_hwprobe", 258),
+        ("riscv_flush_icache", 259),
+        ("renameat2", 276),
+        ("setrlimit", 164),
+    ] {
+        assert_eq!(RISCV64_ARCH.number(name), Some(number));
+    }
+    for name in ["open", "riscv_hwprobe"] {
+        assert_eq!(AARCH64_ARCH.number(name), None);
+    }
+    assert_eq!(RISCV64_ARCH.number("renameat"), None);
 }
 
 #[test]

@@ -27,8 +27,8 @@ pub fn layer(data: &[u8]) {
     };
     index::sound(&layer.index);
     if root() {
-        let wrong =
-            check(&layer.index, room.rootfs().as_fd()).expect("what was unpacked can be looked at");
+        let wrong = check(&layer.index, room.rootfs().as_fd(), archive::Form::own())
+            .expect("what was unpacked can be looked at");
         // Devices may be forbidden where this runs; then they are not on disk.
         assert!(
             layer.notes.len() + usize::from(wrong.is_none()) > 0,

@@ -215,7 +215,7 @@ fn init() {
 
 /// Whether any descriptor of the process can be followed or opened. Its numbers are no secret: the kernel shows them to
 /// uid 0 whatever the process is.
-fn descriptors_of(pid: i32) -> String {
+pub(crate) fn descriptors_of(pid: i32) -> String {
     let all = match std::fs::read_dir(format!("/proc/{pid}/fd")) {
         Ok(all) => all,
         Err(e) => return name(&e),
@@ -298,14 +298,25 @@ fn print_lines(key: &str, path: &str) {
     });
 }
 
-fn text(path: &str) -> String {
+/// One field of this process' status.
+pub(crate) fn status_field(key: &str) -> String {
+    let status = text("/proc/self/status");
+    let line = status
+        .lines()
+        .find_map(|l| l.strip_prefix(key)?.strip_prefix(':'));
+    line.map_or_else(String::new, |v| {
+        v.split_whitespace().collect::<Vec<_>>().join(" ")
+    })
+}
+
+pub(crate) fn text(path: &str) -> String {
     std::fs::read_to_string(path)
         .unwrap_or_default()
         .trim_end()
         .to_owned()
 }
 
-fn open(path: &str, flags: OFlags) -> Result<rustix::fd::OwnedFd> {
+pub(crate) fn open(path: &str, flags: OFlags) -> Result<rustix::fd::OwnedFd> {
     Ok(rustix::fs::open(
         path,
         flags | OFlags::CLOEXEC | OFlags::NONBLOCK,
@@ -318,7 +329,7 @@ pub(crate) fn outcome<T>(result: Result<T>) -> String {
     result.map_or_else(|e| name(&e), |_| "ok".to_owned())
 }
 
-fn name(e: &std::io::Error) -> String {
+pub(crate) fn name(e: &std::io::Error) -> String {
     match e.raw_os_error() {
         Some(1) => "EPERM".to_owned(),
         Some(2) => "ENOENT".to_owned(),
@@ -326,8 +337,11 @@ fn name(e: &std::io::Error) -> String {
         Some(6) => "ENXIO".to_owned(),
         Some(13) => "EACCES".to_owned(),
         Some(16) => "EBUSY".to_owned(),
+        Some(22) => "EINVAL".to_owned(),
+        Some(25) => "ENOTTY".to_owned(),
         Some(26) => "ETXTBSY".to_owned(),
         Some(30) => "EROFS".to_owned(),
+        Some(38) => "ENOSYS".to_owned(),
         Some(n) => format!("errno-{n}"),
         None => e.to_string(),
     }

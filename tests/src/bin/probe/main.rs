@@ -1,10 +1,11 @@
 //! The static program inside every test image: a handful of plain commands, and `facts`, which reports what a
-//! process in the pod can see and do.
+//! process in the pod can see and do, and `report`, which tells the same for comparisons, in full.
 //!
 //! Commands are chained with the word `then`: `probe echo one then write /data/x hi then exit 3`. Facts are lines
 //! `key=value`, with the error's name where something is refused, so that a test asserts on text.
 
 mod facts;
+mod report;
 mod terminal;
 
 use std::path::Path;
@@ -81,6 +82,7 @@ fn run(verb: &str, args: &[&str]) -> Result<(), String> {
             )?;
         }
         ("facts", []) => facts::all(),
+        ("report", words) => report::all(words)?,
         ("ps", []) => facts::processes(),
         ("terminals", []) => terminal::streams(),
         ("sized", [size]) => terminal::sized(size)?,

@@ -11,6 +11,7 @@ use sha2::Digest;
 
 use super::*;
 use crate::metadata::times;
+use crate::options::Form;
 use crate::squash::{Merged, build_links, check, merge, write_squashed};
 use crate::tests::{MANIFEST, Scratch, is_root, open_dir, round_trip, tool};
 
@@ -184,7 +185,8 @@ fn overlay_shows_the_merged_tree() {
                 plain += 1;
             } else {
                 let fix = open_dir(&scratch.path("fix"));
-                build_links(&stack.merged.fixups, &stack.fds(), fix.as_fd()).expect("fixups");
+                build_links(&stack.merged.fixups, &stack.fds(), fix.as_fd(), Form::own())
+                    .expect("fixups");
                 lowers.insert(0, scratch.path("fix").display().to_string());
                 fixed += 1;
             }
@@ -221,7 +223,8 @@ fn hard_links_make_the_merged_tree_and_the_image() {
         };
         let tree = stack.scratch.path("tree");
         std::fs::create_dir(&tree).expect("mkdir");
-        let notes = build_links(&stack.merged.shown, &stack.fds(), open_dir(&tree).as_fd());
+        let into = open_dir(&tree);
+        let notes = build_links(&stack.merged.shown, &stack.fds(), into.as_fd(), Form::own());
         assert_eq!(notes.expect("it builds"), [""; 0]);
         assert_shows(&tree, &stack.merged, &format!("round {round}"));
         // The image unpacks to the same tree, byte for byte in order.
@@ -238,7 +241,10 @@ fn hard_links_make_the_merged_tree_and_the_image() {
             // A hard link of a lower link is in no directory.
             let odd = |n: &Node| matches!(n.kind, NodeKind::Hardlink { .. });
             if !index.nodes.iter().any(odd) {
-                assert_eq!(check(index, root).expect("it is checked"), None);
+                assert_eq!(
+                    check(index, root, Form::own()).expect("it is checked"),
+                    None
+                );
             }
         }
         made += 1;
@@ -437,7 +443,7 @@ fn a_check_tells_the_first_difference() {
             }
             command => run(&scratch.path("0"), command),
         }
-        let told = check(&index, fd.as_fd()).expect("it is checked");
+        let told = check(&index, fd.as_fd(), Form::own()).expect("it is checked");
         assert_eq!(told.as_deref(), wanted, "{command}");
     }
 }

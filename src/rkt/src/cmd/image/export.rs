@@ -24,6 +24,7 @@ fn run(call: Call) -> Outcome {
         return Err(Stop::Usage);
     };
     let env = crate::cmd::env(&args.flags, COMMAND.name)?;
+    stage0::rootless::for_images(&env)?;
     stage0::images::export(&env, &image, Path::new(&file), args.flags.bool(&OVERWRITE))?;
     Ok(0)
 }

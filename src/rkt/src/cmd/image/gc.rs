@@ -24,6 +24,7 @@ pub static COMMAND: Command = Command {
 fn run(call: Call) -> Outcome {
     let args = call.mixed()?;
     let env = crate::cmd::env(&args.flags, COMMAND.name)?;
+    stage0::rootless::for_images(&env)?;
     let grace = gc::span(&args.flags, &GRACE_PERIOD);
     let mut report = Report::new(COMMAND.name);
     let result = stage0::images::gc(&env, grace, &mut |line| report.line(line));

@@ -54,6 +54,7 @@ fn unpack(
         return Err(Stop::Usage);
     };
     let env = super::env(&args.flags, command)?;
+    stage0::rootless::for_images(&env)?;
     let request = UnpackRequest {
         image,
         dir: PathBuf::from(dir),

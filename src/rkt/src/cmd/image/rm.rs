@@ -17,6 +17,7 @@ fn run(call: Call) -> Outcome {
     let args = call.mixed()?;
     let images = args.texts()?;
     let env = crate::cmd::env(&args.flags, COMMAND.name)?;
+    stage0::rootless::for_images(&env)?;
     let mut report = Report::new(COMMAND.name);
     let result = stage0::images::rm(&env, &images, &mut |line| report.line(line));
     report.end(result)
