@@ -72,7 +72,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
         Ok((outer, standing)) => {
             let pid1 = outer.pid1;
             // `rkt rm` is executed from a mount of its own.
-            shed(standing.is_some() || args.rm);
+            shed(standing.as_ref().is_some_and(Standing::takes_rights) || args.rm);
             // Nobody would follow the pod any more: it must not outlive its rules.
             let status = outer.follow(signals).inspect_err(|_| abandon(pid1));
             (status, standing)
@@ -413,8 +413,8 @@ fn settle_in(
     // Not dumpable, and without what building sandboxes does not need.
     let held = sys::caps::permitted().map_err(io("capabilities"))?;
     let network = supplies.network.as_ref();
-    // An app that gains a capability by exec is not dumpable, and could then not open its own files below
-    // /proc where root is another user's.
+    // An app that gains a capability by exec is not dumpable, and could then not open
+    // its own files below /proc where root is another user's.
     let of_apps = plan.apps.iter().fold(0, |all, app| all | app.bounding);
     let wanted = plan::caps::CapSet::SUPERVISOR.bits()
         | network.map_or(0, |network| network.capabilities())

@@ -75,15 +75,22 @@ fn parse(bytes: &[u8], uuid: PodUuid) -> Result<(RunArgs, Option<String>)> {
     args.disable_paths = switch(&insecure["DisablePaths"])?;
     args.disable_capabilities = switch(&insecure["DisableCapabilities"])?;
     args.disable_seccomp = switch(&insecure["DisableSeccomp"])?;
-    args.private_users = word("PrivateUsers").map(range).transpose()?;
+    args.private_users = match &value["PrivateUsers"] {
+        // A pod of before there were any.
+        Value::Null => None,
+        users => range(users.as_str().unwrap_or("damaged"))?,
+    };
     args.ipc = word("IPCMode").map(IpcMode::parse).transpose()?;
     Ok((args, word("MetadataURL").map(str::to_string)))
 }
 
-fn range(text: &str) -> Result<(u32, u32)> {
+fn range(text: &str) -> Result<Option<(u32, u32)>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
     let parts = text.split_once(':');
     parts
-        .and_then(|(first, count)| Some((first.parse().ok()?, count.parse().ok()?)))
+        .and_then(|(first, count)| Some(Some((first.parse().ok()?, count.parse().ok()?))))
         .ok_or_else(|| Fault::corrupt(format!("{} is damaged", layout::RUNTIME_CONFIG)))
 }
 
@@ -104,6 +111,13 @@ mod tests {
             let read = parse(to_json(&args, url).as_bytes(), uuid.clone()).unwrap();
             assert_eq!(read, (args.clone(), url.map(str::to_string)));
         }
-        assert!(parse(b"{}", uuid).is_err());
+        assert!(parse(b"{}", uuid.clone()).is_err());
+        let good = to_json(&args, None);
+        let users = "\"PrivateUsers\":\"65536:65536\"";
+        assert!(good.contains(users));
+        for bad in ["\"PrivateUsers\":7", "\"PrivateUsers\":\"x\""] {
+            let damaged = good.replace(users, bad);
+            assert!(parse(damaged.as_bytes(), uuid.clone()).is_err(), "{bad}");
+        }
     }
 }

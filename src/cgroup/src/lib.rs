@@ -3,7 +3,7 @@
 //! `Facts::probe` looks at the host, `Plan::of` decides (pure) which cgroups a
 //! pod gets and what is written into them, `Plan::create` does it and returns
 //! fds: a child is born into its app's cgroup on v2 (`AppCgroup::born_into`) or
-//! joins by writing `0` to its own `tasks` files (`AppCgroup::doors`).
+//! joins by writing `0` to its `tasks` files (`AppCgroup::join`).
 //!
 //! Layout, in each hierarchy that the pod needs and no other:
 //! `<base>/rkt-<uuid>/app-<name>`, on v2 also `…/supervisor` for the pod's init.

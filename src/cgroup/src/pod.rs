@@ -212,17 +212,12 @@ impl AppCgroup {
             .map(|(_, dir)| dir.as_fd())
     }
 
-    /// The files into which a single-threaded process writes `0` to join; open
-    /// them before the clone. `v2` too if the child was not born into it.
-    pub fn doors(&self, v2: bool) -> Result<Vec<OwnedFd>> {
-        self.trees
-            .iter()
-            .filter(|(version, _)| v2 || *version == Version::V1)
-            .map(|(version, dir)| {
-                let name = door(*version);
-                file::open_for_write(dir, name).map_err(|err| Fault::io("open", name, err))
-            })
-            .collect()
+    /// The files that another process is moved in by.
+    #[cfg(test)]
+    pub(crate) fn doors(&self) -> Vec<OwnedFd> {
+        let open = |(version, dir): &(Version, OwnedFd)| file::open_for_write(dir, door(*version));
+        let opened: std::io::Result<_> = self.trees.iter().map(open).collect();
+        opened.expect("made just before")
     }
 
     /// Moves this single-threaded process in; `v2` unless it was born there.

@@ -50,7 +50,10 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let says = |word: &str| args.iter().any(|arg| arg == word);
     let ignored = says("--ignored");
-    let wanted = args.iter().find(|arg| !arg.starts_with('-'));
+    // `--list --format terse` lists all of them.
+    let wanted = args
+        .iter()
+        .find(|arg| !arg.starts_with('-') && !says("--list"));
     let matches = |name: &str| match wanted {
         Some(wanted) if says("--exact") => name == wanted,
         Some(wanted) => name.contains(wanted.as_str()),

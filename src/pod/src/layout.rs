@@ -45,7 +45,7 @@ pub const NET: &str = "net";
 pub const NETNS: &str = "netns";
 /// Symlink that names the flavour.
 pub const FLAVOR: &str = "flavor";
-/// Settings of the run for later entry points, see [`crate::runtime`].
+/// Settings of the run for later entry points; stage1's alone.
 pub const RUNTIME_CONFIG: &str = "runtime-config";
 /// SELinux labels of the pod's processes and files, see [`crate::labels`].
 pub const SELINUX: &str = "selinux";
@@ -139,11 +139,6 @@ pub fn status(app: &AcName) -> String {
 /// Environment of an app, from `P`: `K=V`, one per line.
 pub fn env(app: &AcName) -> String {
     format!("{STAGE1_ROOTFS}/{ENV}/{}", app.as_str())
-}
-
-/// Directory of an `empty` volume.
-pub fn shared_volume(name: &AcName) -> String {
-    format!("{SHARED_VOLUMES}/{}", name.as_str())
 }
 
 /// Log file of an app; its older half has `.1` behind it. No app can be

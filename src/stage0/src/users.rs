@@ -94,15 +94,22 @@ fn beside_locks(data_dir: &Path, name: &str) -> PathBuf {
 /// First id and number of ids.
 type Taken = (u32, u32);
 
-/// What the pods of this data directory have. One that goes meanwhile needs none.
+/// What the pods of this data directory have. One that goes meanwhile needs none;
+/// one that does not say may have any.
 fn of_pods(data_dir: &Path) -> Result<Vec<Taken>> {
-    let uuids = pod::list::names(data_dir, &Place::ALL)?;
-    let pods = uuids
-        .iter()
-        .filter_map(|uuid| Pod::open(data_dir, uuid).ok());
-    Ok(pods
-        .filter_map(|pod| pod.private_users().ok().flatten())
-        .collect())
+    let mut taken = Vec::new();
+    for uuid in pod::list::names(data_dir, &Place::ALL)? {
+        match Pod::open(data_dir, &uuid).and_then(|pod| pod.private_users()) {
+            Ok(users) => taken.extend(users),
+            Err(fault) if fault.kind == model::Kind::NotFound => {}
+            Err(fault) => {
+                return Err(
+                    fault.hint("remove that pod (rkt rm, rkt gc), or run without --private-users")
+                );
+            }
+        }
+    }
+    Ok(taken)
 }
 
 /// What the host's accounts have, or may give themselves.

@@ -26,23 +26,17 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-/// By whatever link of the image `target` led there.
-fn refuse_kernel_files(fd: BorrowedFd<'_>, target: &str) -> Result<(), Fault> {
-    let beneath = rustix::fs::fstatfs(fd).map_err(building_rx(target))?;
-    if KERNEL_FILES.contains(&(beneath.f_type as u64)) {
-        return Err(Fault::refused(format!(
-            "can't mount on \"{target}\": it lies on a file system of the kernel"
-        )));
-    }
-    Ok(())
-}
-
 /// Where the pod's root keeps each app's own copies of the `/etc` files.
 pub const OWN_ETC: &str = "/rkt/etc";
 
-/// procfs, sysfs, devpts: labels and settings are written through them, so nothing
-/// may pretend to be one of their files (CVE-2019-16884).
-const KERNEL_FILES: [u64; 3] = [0x9fa0, 0x6265_6572, 0x1cd1];
+const PROC: u64 = 0x9fa0;
+const SYSFS: u64 = 0x6265_6572;
+const DEVPTS: u64 = 0x1cd1;
+const TMPFS: u64 = 0x0102_1994;
+
+/// Labels and settings are written through these, so nothing may pretend to be
+/// one of their files (CVE-2019-16884).
+const KERNEL_FILES: [u64; 3] = [PROC, SYSFS, DEVPTS];
 
 /// Bound only where the image has no hosts file of its own.
 const HOSTS_FALLBACK: &str = "/etc/hosts-fallback";
@@ -139,9 +133,6 @@ fn mount_on(
 /// mounted: what is masked then would be a directory of the image. So it must be
 /// another mount than the root's, and of the kind that belongs there.
 fn mounted_on(at: BorrowedFd<'_>, name: &str, point: &OwnedFd) -> Result<OwnedFd, Fault> {
-    const PROC: u64 = 0x9fa0;
-    const SYSFS: u64 = 0x6265_6572;
-    const TMPFS: u64 = 0x0102_1994;
     let kind = match name {
         "proc" => PROC,
         "sys" => SYSFS,
@@ -370,6 +361,18 @@ pub fn file_in(root: &InRoot, path: &str) -> Result<OwnedFd, Fault> {
     }
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(&parent, &name, flags, Mode::from_raw_mode(0o644)).map_err(building_rx(path))
+}
+
+/// By whatever link of the image `target` led there.
+fn refuse_kernel_files(fd: BorrowedFd<'_>, target: &str) -> Result<(), Fault> {
+    let beneath = rustix::fs::fstatfs(fd).map_err(building_rx(target))?;
+    if KERNEL_FILES.contains(&(beneath.f_type as u64)) {
+        return Err(Fault::refused(format!(
+            "can't mount on \"{target}\": it lies on a file system of the kernel"
+        ))
+        .hint("give the mount another path, or the image a plain file or directory there"));
+    }
+    Ok(())
 }
 
 fn volume(root: &InRoot, number: usize, target: &str, read_only: bool) -> Result<(), Fault> {

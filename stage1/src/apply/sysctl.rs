@@ -77,10 +77,12 @@ fn explain(setting: &Setting, err: Errno, confined: bool) -> Fault {
     match err {
         Errno::NOENT | Errno::NOTDIR | Errno::ISDIR => {
             Fault::not_found(format!("sysctl \"{key}\" is not known to this kernel"))
+                .hint("\"sysctl -a\" lists those of the host; run without it, or load its module")
         }
         Errno::ACCESS | Errno::PERM | Errno::ROFS if confined => Fault::refused(format!(
             "sysctl \"{key}\" cannot be changed from inside a user namespace on this kernel"
-        )),
+        ))
+        .hint("run without it, or as root without --private-users"),
         _ => Fault::io(
             "cannot set",
             format!("sysctl \"{key}\" to \"{}\"", setting.value),

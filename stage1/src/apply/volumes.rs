@@ -97,7 +97,7 @@ fn show(
     }
     if let Some(guest) = guest {
         if guest.show(source, target, volume.recursive)? {
-            return Ok(());
+            return lock(volume, target, writes);
         }
         // Nobody owns what is in a device, a socket or a pipe.
         let files = matches!(kind, FileType::Directory | FileType::RegularFile);
@@ -116,7 +116,21 @@ fn show(
         }
     }
     mount::bind(through_proc(source), target, volume.recursive)
-        .map_err(|err| Fault::io("cannot bind volume", format!("\"{}\"", volume.name), err))
+        .map_err(|err| Fault::io("cannot bind volume", format!("\"{}\"", volume.name), err))?;
+    match guest {
+        Some(_) => lock(volume, target, writes),
+        None => Ok(()),
+    }
+}
+
+/// What no app writes to is made read-only out here: the kernel locks that for the
+/// pod's user namespace, where an app that may mount could undo its own.
+fn lock(volume: &VolumePlan, target: &str, writes: bool) -> Result<(), Fault> {
+    if writes {
+        return Ok(());
+    }
+    let there = super::open_directory_or_file(target)?;
+    mount::make_read_only(there.as_fd(), volume.recursive).map_err(building(&volume.name))
 }
 
 /// A directory below `sharedVolumes`; `fresh` when this call made it, so that

@@ -41,7 +41,9 @@ pub fn enter(words: &[String]) -> Result<i32> {
     let (run, metadata_url) = runtime::read(loaded.dir.as_fd(), uuid.clone())?;
     let mut plan = outer::decide(&run, &loaded)?;
     plan.tell_metadata_url(metadata_url.as_deref());
-    let record = std::fs::read_to_string(layout::CGROUPS).unwrap_or_default();
+    // Without it the command would be outside of what bounds the app.
+    let record = load::read_if_there(loaded.dir.as_fd(), layout::CGROUPS)?.unwrap_or_default();
+    let record = String::from_utf8_lossy(&record);
     let groups = cgroup::open(&record, &uuid)?;
     if !groups.devices_confined {
         // As it was decided for the app.

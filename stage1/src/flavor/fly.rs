@@ -7,7 +7,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use model::isolator::RLIMITS;
+use model::isolator::{APPARMOR, RLIMITS, SELINUX};
 use model::{AcName, App, Fault, VolumeKind, fault::Result};
 use pod::entry::{EnterArgs, RunArgs, StopArgs};
 use pod::layout;
@@ -146,7 +146,9 @@ impl<'a> Fly<'a> {
             ))
         })?;
         let of_pod = loaded.manifest.isolators.iter();
-        let of_pod = of_pod.map(|isolator| isolator.name.as_str());
+        let of_pod = of_pod
+            .map(|isolator| isolator.name.as_str())
+            .filter(|name| ![SELINUX, APPARMOR].contains(name));
         for wish in unbounded(app, runtime.read_only_rootfs)
             .into_iter()
             .chain(of_pod)
@@ -348,6 +350,7 @@ fn enter_app(args: &EnterArgs) -> Result<i32> {
     // Nothing of the host may be open while paths of the app are walked.
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|err| Fault::io("open", "/dev/null", err))?;
+    drop((loaded, root, mounts));
     let _null = process::close_all_but(null).map_err(building("open files"))?;
     let failure = execute(&plan, &args.command, "exec", None)?;
     let cause = failure

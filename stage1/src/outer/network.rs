@@ -182,6 +182,11 @@ impl Prepared {
 }
 
 impl Standing {
+    /// Whether taking it down takes rights over the host's network.
+    pub fn takes_rights(&self) -> bool {
+        matches!(self, Standing::Links(_))
+    }
+
     /// Undoes all of it that outlives the pod's processes.
     pub fn leave(self) -> Result<()> {
         if !cfg!(feature = "net") {

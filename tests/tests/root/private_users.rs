@@ -105,6 +105,25 @@ root_test! {
 }
 
 root_test! {
+    fn a_read_only_volume_stays_so_whatever_the_app_may_do(s) {
+        let dir = s.mkdir("shown");
+        std::fs::write(dir.join("file"), "the host's\n").expect("written");
+        let out = Rkt::new(s)
+            .arg("--insecure-options=image,capabilities,seccomp")
+            .args(["run", "--net=none", "--private-users"])
+            .arg(format!("--volume=v,kind=host,source={},readOnly=true", dir.display()))
+            .args(["--mount=volume=v,target=/v"])
+            .arg(probe(s))
+            .args(["--", "make-writable", "/v", "then", "try-write", "/v/file"])
+            .run()
+            .ok();
+        assert_eq!(out.fact("remount"), "EPERM", "{out}");
+        assert_eq!(out.fact("write"), "EROFS", "{out}");
+        assert_eq!(std::fs::read_to_string(dir.join("file")).expect("still there"), "the host's\n");
+    }
+}
+
+root_test! {
     fn no_two_pods_have_an_id_in_common(s) {
         let image = probe(s);
         let mut ranges = BTreeSet::new();

@@ -4,6 +4,7 @@
 //! ends as the root tests do: no mount, namespace, process or file outside the scratch directory may be left behind.
 
 mod account;
+mod admin;
 mod forbidden;
 mod network;
 mod places;

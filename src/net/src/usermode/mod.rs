@@ -63,9 +63,10 @@ pub fn check(wanted: &[Wanted], metadata: bool) -> Result<Vec<Found>> {
                 .hint(format!("ordinary users have --net=default; {OTHERS}")));
         }
         if !entry.args.is_empty() {
-            return Err(Fault::refused(format!(
-                "arguments for network {name} need root"
-            )));
+            return Err(
+                Fault::refused(format!("arguments for network {name} need root"))
+                    .hint("ordinary users have --net=default, without arguments"),
+            );
         }
     }
     if metadata {

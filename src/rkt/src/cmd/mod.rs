@@ -88,6 +88,7 @@ pub fn env(flags: &Values, command: &'static str) -> Result<Env> {
         prefix => remarks.remark(prefix, text),
     };
     let mut env = Env::resolve(globals(flags)?, Box::new(notes))?;
+    stage0::rootless::become_owner(&env)?;
     env.progress = face;
     env.ask = Box::new(output::question::ask);
     Ok(env)
@@ -95,7 +96,9 @@ pub fn env(flags: &Values, command: &'static str) -> Result<Env> {
 
 /// The same without any remarks.
 pub fn quiet_env(flags: &Values) -> Result<Env> {
-    Env::resolve(globals(flags)?, Box::new(|_: &str, _: &str| {}))
+    let env = Env::resolve(globals(flags)?, Box::new(|_: &str, _: &str| {}))?;
+    stage0::rootless::become_owner(&env)?;
+    Ok(env)
 }
 
 fn globals(flags: &Values) -> Result<GlobalFlags> {

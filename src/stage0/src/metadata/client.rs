@@ -1,7 +1,8 @@
 //! Makes pods known to the metadata service, and forgotten again.
 //!
 //! HTTP/1.1 over the service's unix socket, one request per connection. The
-//! service is root's, but it may be slow or not there: every wait has an end.
+//! service is the caller's own, but it may be slow or not there: every wait has an
+//! end.
 
 use super::socket;
 use model::fault::{Result, errno_text};

@@ -15,7 +15,7 @@ use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const BACKLOG: i32 = 128;
 /// The first fd that a service manager hands over (sd_listen_fds(3)).
@@ -24,8 +24,8 @@ const FIRST_FD: i32 = 3;
 pub(super) struct Listeners {
     pub public: OwnedFd,
     pub registration: OwnedFd,
-    /// The socket's file is ours to remove.
-    made: bool,
+    /// The socket's file, if it is ours to remove.
+    made: Option<PathBuf>,
 }
 
 impl Listeners {
@@ -34,23 +34,27 @@ impl Listeners {
         let (fds, pid) = (variable("LISTEN_FDS"), variable("LISTEN_PID"));
         let given = handed_over(fds.as_deref(), pid.as_deref(), std::process::id())?;
         let public = public(port)?;
-        let registration = match given {
-            true => inherited()?,
-            false => bind(&socket()?)?,
-        };
+        if given {
+            return Ok(Listeners {
+                public,
+                registration: inherited()?,
+                made: None,
+            });
+        }
+        let path = socket()?;
         Ok(Listeners {
             public,
-            registration,
-            made: !given,
+            registration: bind(&path)?,
+            made: Some(path),
         })
     }
 }
 
 impl Drop for Listeners {
     fn drop(&mut self) {
-        if self.made {
+        if let Some(path) = &self.made {
             // Who comes next would replace it anyway.
-            let _ = socket().map(fs::unlink);
+            let _ = fs::unlink(path);
         }
     }
 }

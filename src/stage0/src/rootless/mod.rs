@@ -2,8 +2,9 @@
 //! namespace where it is root, and goes on as ever.
 //!
 //! Whose data directory it is decides ([`Standing`]): root needs nothing of
-//! this, the owner enters, and anybody else may look at images, and fetch as a
-//! member of the directory's group. Entering has to come before any thread and
+//! this over its own, and becomes the owner of another's first ([`become_owner`]);
+//! the owner enters, and anybody else may look at images, and fetch as a member of
+//! the directory's group. Entering has to come before any thread and
 //! before any fd of a directory that something will be mounted on.
 //!
 //! From then on the effective uid is 0. Who has to act differently in there asks
@@ -12,6 +13,7 @@
 mod account;
 mod join;
 mod maps;
+mod owner;
 mod places;
 mod probe;
 mod ranges;
@@ -28,6 +30,7 @@ use sys::{mount, ns, userns};
 
 pub(crate) use join::join;
 pub(crate) use maps::program as mapping_program;
+pub use owner::become_owner;
 pub(crate) use places::{data_dir, run_dir};
 pub(crate) use probe::{Found, probe};
 

@@ -96,6 +96,7 @@ mod tests {
         let account = || {
             Some(Account {
                 name: "joe".into(),
+                gid: 5151,
                 home: home?.into(),
             })
         };

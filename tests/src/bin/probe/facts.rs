@@ -88,6 +88,12 @@ fn namespaces() {
     }
 }
 
+/// Whether a read-only bind can be made writable from in here.
+pub fn make_writable(path: &str) -> String {
+    use rustix::mount::{MountFlags, mount_remount};
+    outcome(mount_remount(path, MountFlags::BIND, "").map_err(Into::into))
+}
+
 fn mounts() {
     for line in text("/proc/self/mountinfo").lines() {
         let Some((left, right)) = line.split_once(" - ") else {

@@ -46,6 +46,7 @@ fn run(verb: &str, args: &[&str]) -> Result<(), String> {
         ("ls", [path]) => list(path)?,
         ("write", [path, text]) => said(std::fs::write(path, format!("{text}\n")))?,
         ("try-write", [path]) => println!("write={}", facts::outcome(std::fs::write(path, "x"))),
+        ("make-writable", [path]) => println!("remount={}", facts::make_writable(path)),
         ("exists", [path]) => println!("exists={}", Path::new(path).symlink_metadata().is_ok()),
         ("stat", [path]) => facts::stat(path),
         ("await", [path]) => {

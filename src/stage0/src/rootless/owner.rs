@@ -1,0 +1,85 @@
+//! Root over an ordinary user's data directory.
+//!
+//! What lies there is that user's word: programs of a stage1, pids to signal or to
+//! enter, directories of cgroups, configurations of networks, paths. Whoever acts
+//! on it with the host's privileges hands them to the user. So root becomes the
+//! user, and begins anew: nothing of root's memory, descriptors, environment or
+//! keys goes along.
+
+use super::account::Account;
+use crate::env::Env;
+use model::{Fault, fault::Result};
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use sys::{creds, process, userns};
+
+/// What the terminal and the language need; the rest is root's.
+const KEPT: [&str; 5] = ["TERM", "PATH", "LANG", "LC_ALL", "NO_COLOR"];
+const WRITABLE_BY_ALL: u32 = 0o002;
+
+/// Comes back unless the data directory is an ordinary user's and this is the
+/// host's root; then the call is repeated as that user.
+pub fn become_owner(env: &Env) -> Result<()> {
+    let root = rustix::process::geteuid().is_root() && rustix::process::getuid().is_root();
+    if !root || userns::confined() {
+        return Ok(());
+    }
+    let Ok(meta) = std::fs::symlink_metadata(&env.dir) else {
+        return Ok(());
+    };
+    if meta.uid() == 0 {
+        return match meta.is_dir() && meta.mode() & WRITABLE_BY_ALL != 0 {
+            true => Err(Fault::refused(format!(
+                "\"{}\" can be written by everybody",
+                env.dir.display()
+            ))
+            .hint("a data directory of root's has to be root's alone")),
+            false => Ok(()),
+        };
+    }
+    let dir = env.dir.display();
+    let account = Account::of(meta.uid()).ok_or_else(|| {
+        Fault::refused(format!("\"{dir}\" belongs to user {}", meta.uid())).hint(format!(
+            "/etc/passwd has no such user; as that one: sudo -u '#{}' rkt …",
+            meta.uid()
+        ))
+    })?;
+    let name = &account.name;
+    env.debug_note(
+        "stage0",
+        &format!("\"{dir}\" belongs to {name}: going on as that user"),
+    );
+    Err(Fault::io(
+        "cannot go on",
+        format!("as user {name}"),
+        restart(meta.uid(), &account),
+    ))
+}
+
+fn restart(uid: u32, account: &Account) -> std::io::Error {
+    let argv: std::result::Result<Vec<_>, _> = std::env::args_os()
+        .map(|word| CString::new(word.as_bytes()))
+        .collect();
+    let kept = KEPT
+        .iter()
+        .filter_map(|name| Some((*name, std::env::var_os(name)?)));
+    let home = ("HOME", account.home.clone().into());
+    let runtime = ("XDG_RUNTIME_DIR", format!("/run/user/{uid}").into());
+    let variables: std::result::Result<Vec<_>, _> = kept
+        .chain([home, runtime])
+        .map(|(name, value)| {
+            let text = [name.as_bytes(), b"=", OsStr::as_bytes(&value)].concat();
+            CString::new(text)
+        })
+        .collect();
+    let (Ok(argv), Ok(variables)) = (argv, variables) else {
+        return std::io::ErrorKind::InvalidInput.into();
+    };
+    process::close_all_except(&[]);
+    if let Err(err) = creds::set_groups(account.gid, &[]).and_then(|()| creds::set_user(uid)) {
+        return err;
+    }
+    process::fresh_keyring();
+    process::exec(&c"/proc/self/exe".to_owned(), &argv, &variables)
+}
