@@ -6,7 +6,7 @@
 //! say) is opened without following and mounted on by fd; the last step makes
 //! the app's root the only one there is.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use model::Fault;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -15,7 +15,7 @@ use sys::fs::InRoot;
 use sys::mount::{self, Flags};
 
 use super::pod_root::{stage2, unlock_cwd};
-use super::{building, building_rx, devices};
+use super::{building, building_rx, devices, through_proc};
 use crate::plan::{AppPlan, MountLabel, Users, paths};
 
 const DEVICE_LINKS: [(&str, &str); 5] = [
@@ -170,7 +170,7 @@ fn proc(root: &InRoot, protect: bool) -> Result<(), Fault> {
 fn sysfs(root: &InRoot, protect: bool, bound: bool) -> Result<(), Fault> {
     let sys = if bound {
         let point = mount_point(root.fd(), "sys")?;
-        mount::bind("/sys", by_fd(point.as_fd()), true).map_err(building("/sys"))?;
+        mount::bind("/sys", through_proc(point.as_fd()), true).map_err(building("/sys"))?;
         mounted_on(root.fd(), "sys", &point)?
     } else {
         let tight = Flags::NOSUID | Flags::NODEV | Flags::NOEXEC;
@@ -201,7 +201,7 @@ fn mask(at: BorrowedFd<'_>, prefix: &str) -> Result<(), Fault> {
             FileType::Directory => "/empty",
             _ => "/null",
         };
-        mount::bind(cover, by_fd(target.as_fd()), false).map_err(building(path))?;
+        mount::bind(cover, through_proc(target.as_fd()), false).map_err(building(path))?;
     }
     Ok(())
 }
@@ -210,13 +210,13 @@ fn read_only(at: BorrowedFd<'_>, path: &str) -> Result<(), Fault> {
     let Some(target) = open_if_there(at, path)? else {
         return Ok(());
     };
-    let name = by_fd(target.as_fd());
+    let name = through_proc(target.as_fd());
     mount::bind(&name, &name, true).map_err(building(path))?;
     // The bind lies over the old fd; the way to it is through the name again.
     let Some(bound) = open_if_there(at, path)? else {
         return Ok(());
     };
-    mount::remount_read_only(&by_fd(bound.as_fd())).map_err(building(path))
+    mount::remount_read_only(&through_proc(bound.as_fd())).map_err(building(path))
 }
 
 fn open_if_there(at: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>, Fault> {
@@ -249,7 +249,7 @@ fn dev(root: &InRoot, console: Option<u32>, bound: bool, label: &MountLabel) -> 
         mkdirat(at, name)?;
         let target = open_if_there(at, name)?;
         if let Some(target) = target {
-            mount::bind(format!("/dev/{name}"), by_fd(target.as_fd()), false)
+            mount::bind(format!("/dev/{name}"), through_proc(target.as_fd()), false)
                 .map_err(building(name))?;
         }
     }
@@ -261,8 +261,12 @@ fn dev(root: &InRoot, console: Option<u32>, bound: bool, label: &MountLabel) -> 
             let file = rustix::fs::openat(at, "console", file, Mode::from_raw_mode(0o600))
                 .map_err(building_rx("/dev/console"))?;
             // By its path: the fd belongs to the mounts of PID 1.
-            mount::bind(format!("/dev/pts/{terminal}"), by_fd(file.as_fd()), false)
-                .map_err(building("/dev/console"))
+            mount::bind(
+                format!("/dev/pts/{terminal}"),
+                through_proc(file.as_fd()),
+                false,
+            )
+            .map_err(building("/dev/console"))
         }
     }
 }
@@ -298,7 +302,7 @@ fn etc(root: &InRoot, app: &AppPlan) -> Result<(), Fault> {
         let source = own_copy(&app.name, name, &source)?;
         let file = file_in(root, &inside)?;
         refuse_kernel_files(file.as_fd(), &inside)?;
-        mount::bind(&source, by_fd(file.as_fd()), false).map_err(building(source))?;
+        mount::bind(&source, through_proc(file.as_fd()), false).map_err(building(source))?;
     }
     let etc = root.open(
         "etc",
@@ -422,8 +426,4 @@ pub fn attach_at(
     }
     mount::attach(source_fd.as_fd(), target_fd.as_fd(), recursive, read_only)
         .map_err(building(format!("the volume at {target}")))
-}
-
-fn by_fd(fd: BorrowedFd<'_>) -> String {
-    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }

@@ -111,3 +111,44 @@ root_test_once! {
         out.code(254).stderr_has("can be written by everybody");
     }
 }
+
+root_test_once! {
+    fn a_directory_that_is_to_be_made_in_a_users_place_is_the_users(s) {
+        needs!();
+        let (accounts, joe, _) = Accounts::new(s, Ranges::None);
+        give_home(&joe);
+        let dir = joe.home.join("new/data");
+        Rkt::plain().arg(format!("--dir={}", dir.display())).args(["gc"]).run().ok();
+        // Whoever made it: nothing of root's lies in there.
+        for (path, uid, ..) in crate::owners(&joe.home) {
+            assert_eq!(uid, joe.uid, "{}", path.display());
+        }
+        drop(accounts);
+    }
+}
+
+root_test_once! {
+    fn roots_terminal_is_not_the_users_to_type_into(s) {
+        needs!();
+        let (accounts, joe, _) = Accounts::new(s, Ranges::None);
+        give_home(&joe);
+        let terminal = tests::terminal::Terminal::new(24, 80);
+        let run = root(&joe).args(["--insecure-options=image", "run", "--net=none"]).arg(crate::probe(s));
+        let pod = terminal.start(&run.args(["--", "echo", "ready", "then", "forever"]));
+        terminal.until("ready");
+        let waiting = tests::proc::with_cmdline("stage1 run");
+        assert!(!waiting.is_empty(), "{}", terminal.text());
+        for pid in waiting {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+            // After the name in brackets: state, parent, group, session, terminal.
+            let fields = stat.rsplit(')').next().expect("a name").split_whitespace();
+            assert_eq!(fields.clone().nth(4), Some("0"), "{stat}");
+        }
+        let listed = root(&joe).args(["list", "--full", "--no-legend"]).run().ok();
+        let uuid = listed.stdout.split_whitespace().next().expect("the pod is listed");
+        root(&joe).args(["stop", uuid]).run().ok();
+        let (status, _) = pod.end();
+        assert_eq!(status, 0, "{}", terminal.text());
+        drop(accounts);
+    }
+}

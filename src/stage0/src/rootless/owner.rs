@@ -9,9 +9,13 @@
 use super::account::Account;
 use crate::env::Env;
 use model::{Fault, fault::Result};
+use rustix::event::{PollFd, PollFlags};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use sys::clone::{Forked, Namespaces, fork_into};
+use sys::process::Ended;
+use sys::signal::{self, Signals};
 use sys::{creds, process, userns};
 
 /// What the terminal and the language need; the rest is root's.
@@ -25,11 +29,16 @@ pub fn become_owner(env: &Env) -> Result<()> {
     if !root || userns::confined() {
         return Ok(());
     }
-    let Ok(meta) = std::fs::symlink_metadata(&env.dir) else {
+    // One that is not there yet is made by whoever owns the place.
+    let mut found = env.dir.ancestors().filter_map(|dir| {
+        let meta = std::fs::symlink_metadata(dir).ok()?;
+        Some((dir, meta))
+    });
+    let Some((place, meta)) = found.next() else {
         return Ok(());
     };
     if meta.uid() == 0 {
-        return match meta.is_dir() && meta.mode() & WRITABLE_BY_ALL != 0 {
+        return match place == env.dir && meta.is_dir() && meta.mode() & WRITABLE_BY_ALL != 0 {
             true => Err(Fault::refused(format!(
                 "\"{}\" can be written by everybody",
                 env.dir.display()
@@ -57,6 +66,44 @@ pub fn become_owner(env: &Env) -> Result<()> {
     ))
 }
 
+/// What runs as the user may be traced by the user's other programs, and these must
+/// not type into root's terminal (TIOCSTI takes it as the controlling one). So the
+/// rest is done in a session of its own, and this process stays to pass signals on.
+fn leave_terminal() -> std::io::Result<()> {
+    let streams = [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ];
+    if !streams.into_iter().any(sys::tty::is_terminal) {
+        return Ok(());
+    }
+    let passed = [signal::INT, signal::TERM, signal::HUP, signal::QUIT];
+    let signals = Signals::take(&[passed.as_slice(), &[signal::CHLD]].concat())?;
+    match fork_into(Namespaces::NONE, None)? {
+        Forked::Child => {
+            signal::reset();
+            rustix::process::setsid()?;
+            Ok(())
+        }
+        Forked::Parent(pid) => loop {
+            let mut fds = [PollFd::new(&signals, PollFlags::IN)];
+            // EINTR: go round.
+            let _ = rustix::event::poll(&mut fds, None);
+            while let Some(received) = signals.next() {
+                if received.signal != signal::CHLD {
+                    let _ = signal::send(pid, received.signal);
+                }
+            }
+            match process::reap_any() {
+                Some((_, Ended::Exited(status))) => process::exit_now(status),
+                Some((_, Ended::Signalled(number))) => process::exit_now(128 + number),
+                None => {}
+            }
+        },
+    }
+}
+
 fn restart(uid: u32, account: &Account) -> std::io::Error {
     let argv: std::result::Result<Vec<_>, _> = std::env::args_os()
         .map(|word| CString::new(word.as_bytes()))
@@ -77,6 +124,9 @@ fn restart(uid: u32, account: &Account) -> std::io::Error {
         return std::io::ErrorKind::InvalidInput.into();
     };
     process::close_all_except(&[]);
+    if let Err(err) = leave_terminal() {
+        return err;
+    }
     if let Err(err) = creds::set_groups(account.gid, &[]).and_then(|()| creds::set_user(uid)) {
         return err;
     }
