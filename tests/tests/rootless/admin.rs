@@ -106,9 +106,16 @@ root_test_once! {
 root_test_once! {
     fn a_directory_that_everybody_writes_to_is_nobodys(s) {
         let open = s.mkdir("open");
+        let gc = || Rkt::plain().arg(format!("--dir={}", open.display())).args(["gc"]).run();
+        set_mode(&open, 0o777);
+        gc().code(254).stderr_has("can be written by everybody");
+        // As a fresh tmpfs is, until somebody else has put something there.
         set_mode(&open, 0o1777);
-        let out = Rkt::plain().arg(format!("--dir={}", open.display())).args(["gc"]).run();
-        out.code(254).stderr_has("can be written by everybody");
+        gc().ok();
+        let pods = open.join("foreign");
+        std::fs::create_dir(&pods).expect("root may");
+        std::os::unix::fs::chown(&pods, Some(5151), None).expect("root may");
+        gc().code(254).stderr_has("can be written by everybody");
     }
 }
 

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use sys::clone::{Forked, Namespaces, fork_into};
 use sys::process::Ended;
 use sys::signal::{self, Signals};
@@ -21,6 +22,20 @@ use sys::{creds, process, userns};
 /// What the terminal and the language need; the rest is root's.
 const KEPT: [&str; 5] = ["TERM", "PATH", "LANG", "LC_ALL", "NO_COLOR"];
 const WRITABLE_BY_ALL: u32 = 0o002;
+const STICKY: u32 = 0o1000;
+
+/// Somebody else can have put something there. A fresh tmpfs is open to all by its
+/// mode, but what root makes in it stays root's, and nothing else is there yet.
+fn is_open_to_all(dir: &Path, mode: u32) -> bool {
+    let foreign = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry
+            .and_then(|entry| entry.path().symlink_metadata())
+            .map_or(true, |meta| meta.uid() != 0)
+    };
+    mode & WRITABLE_BY_ALL != 0
+        && (mode & STICKY == 0
+            || std::fs::read_dir(dir).map_or(true, |mut entries| entries.any(foreign)))
+}
 
 /// Comes back unless the data directory is an ordinary user's and this is the
 /// host's root; then the call is repeated as that user.
@@ -38,14 +53,14 @@ pub fn become_owner(env: &Env) -> Result<()> {
         return Ok(());
     };
     if meta.uid() == 0 {
-        return match place == env.dir && meta.is_dir() && meta.mode() & WRITABLE_BY_ALL != 0 {
-            true => Err(Fault::refused(format!(
+        if place == env.dir && meta.is_dir() && is_open_to_all(place, meta.mode()) {
+            return Err(Fault::refused(format!(
                 "\"{}\" can be written by everybody",
                 env.dir.display()
             ))
-            .hint("a data directory of root's has to be root's alone")),
-            false => Ok(()),
-        };
+            .hint("a data directory of root's has to be root's alone"));
+        }
+        return Ok(());
     }
     let dir = env.dir.display();
     let account = Account::of(meta.uid()).ok_or_else(|| {
