@@ -15,6 +15,8 @@ pub const OTHER_SUB: u32 = 900_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ranges {
     None,
+    /// Root's alone, which may then hand out its own ids.
+    Roots,
     Some,
 }
 
@@ -38,6 +40,8 @@ impl Accounts {
         reachable(s.path());
         let subs = match ranges {
             Ranges::None => "# nobody\n".to_owned(),
+            // For newuidmap root is one like any other.
+            Ranges::Roots => "root:0:100000\n".to_owned(),
             // By name and by number, with a crooked line between.
             Ranges::Some => format!(
                 "joe:{SUB}:60000\nann:x:y\n5151:{}:5537\nann:{OTHER_SUB}:65536\n",

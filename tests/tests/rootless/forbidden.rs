@@ -45,7 +45,7 @@ const NONE: &str = "echo 0 >/proc/sys/user/max_user_namespaces";
 root_test_once! {
     fn a_host_without_user_namespaces_says_which_setting(s) {
         needs!();
-        let (accounts, joe, _) = Accounts::new(s, Ranges::None);
+        let (accounts, joe, _) = Accounts::new(s, Ranges::Roots);
         let image = probe(s).display().to_string();
         let works = under(&joe, "true", &["run", "--net=none", &image, "--", "echo", "nested"]);
         if works.code != 0 {
