@@ -124,17 +124,7 @@ fn a_copy_has_the_users_of_the_pod() {
         let (first, count) = pod.private_users().unwrap().unwrap();
         assert_eq!(count, COUNT);
         let root = pod.path().join("stage1/rootfs/opt/stage2/a/rootfs");
-        let looks = |name: &str, mode: u32, owner: u32| {
-            let meta = std::fs::metadata(root.join(name)).unwrap();
-            let wanted = (first + owner, first + owner + 1, mode);
-            assert_eq!(
-                (meta.uid(), meta.gid(), meta.mode() & 0o7777),
-                wanted,
-                "{name}"
-            );
-        };
-        looks("home", 0o2750, 1000);
-        looks("su", 0o6755, 7);
+        owners_and_modes(&root, first);
         assert_eq!(std::fs::metadata(&root).unwrap().uid(), first);
         program_has_its_capabilities(&root.join("status"), first);
         // Out of it comes the image again.
@@ -142,6 +132,19 @@ fn a_copy_has_the_users_of_the_pod() {
         drop(pod);
         exported_as_the_image(&env, &dir, &uuid);
     });
+}
+
+/// What the image says of two of its files, moved by `first`.
+fn owners_and_modes(root: &Path, first: u32) {
+    for (name, mode, owner) in [("home", 0o2750, 1000), ("su", 0o6755, 7)] {
+        let meta = std::fs::metadata(root.join(name)).unwrap();
+        let wanted = (first + owner, first + owner + 1, mode);
+        assert_eq!(
+            (meta.uid(), meta.gid(), meta.mode() & 0o7777),
+            wanted,
+            "{name}"
+        );
+    }
 }
 
 /// The kernel takes the capabilities for the pod's namespace, and for no other.
@@ -199,17 +202,7 @@ fn exported_as_the_image(env: &Env, dir: &TempDir, uuid: &PodUuid) {
     let mut file = File::open(&out).unwrap();
     let id = store.put_aci(&mut file, &Default::default()).unwrap().id;
     let tree = store.render_flat(&id).unwrap();
-    let looks = |name: &str, mode: u32, owner: u32| {
-        let meta = std::fs::metadata(tree.lowers[0].join(name)).unwrap();
-        let wanted = (owner, owner + 1, mode);
-        assert_eq!(
-            (meta.uid(), meta.gid(), meta.mode() & 0o7777),
-            wanted,
-            "{name}"
-        );
-    };
-    looks("home", 0o2750, 1000);
-    looks("su", 0o6755, 7);
+    owners_and_modes(&tree.lowers[0], 0);
     let mut value = [0; 64];
     let status = tree.lowers[0].join("status");
     let length = rustix::fs::getxattr(&status, "security.capability", &mut value[..]).unwrap();
