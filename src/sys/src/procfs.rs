@@ -9,19 +9,28 @@ use crate::fs::mount_of;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-const MAGIC: u64 = 0x9fa0;
+/// What statfs says of a procfs.
+pub const MAGIC: u64 = 0x9fa0;
 const ROOT_INODE: u64 = 1;
+
+/// Whether this is a file of some procfs.
+pub fn is_procfs(file: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u64 == MAGIC)
+}
+
+/// Whether this is the root directory of one.
+pub fn is_root(directory: BorrowedFd<'_>) -> bool {
+    is_procfs(directory) && rustix::fs::fstat(directory).is_ok_and(|stat| stat.st_ino == ROOT_INODE)
+}
 
 /// Opens `/proc/<pid>/task/<tid>/<name>` of the calling thread for writing. EXDEV:
 /// that is not where it leads.
 pub fn own_file(name: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
-    if rustix::fs::fstatfs(&proc)?.f_type as u64 != MAGIC
-        || rustix::fs::fstat(&proc)?.st_ino != ROOT_INODE
-    {
+    if !is_root(proc.as_fd()) {
         return Err(Errno::XDEV.into());
     }
     // By numbers, since `self` is a link. A procfs of another pid namespace has

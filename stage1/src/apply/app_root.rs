@@ -29,7 +29,7 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 /// Where the pod's root keeps each app's own copies of the `/etc` files.
 pub const OWN_ETC: &str = "/rkt/etc";
 
-const PROC: u64 = 0x9fa0;
+const PROC: u64 = sys::procfs::MAGIC;
 const SYSFS: u64 = 0x6265_6572;
 const DEVPTS: u64 = 0x1cd1;
 const TMPFS: u64 = 0x0102_1994;

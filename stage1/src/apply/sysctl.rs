@@ -5,30 +5,28 @@
 //! of an image or a volume can lead a write elsewhere (CVE-2019-16884,
 //! CVE-2025-52881), and each file is checked to be procfs' own.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use model::Fault;
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use sys::fs::InRoot;
 use sys::mount::{self, Flags};
+use sys::procfs;
 
 use super::{building, building_rx};
 use crate::plan::sysctl::Setting;
 
 const PROC: &str = "/proc";
-const MAGIC: u64 = 0x9fa0;
-/// Of procfs' own root directory.
-const ROOT_INODE: u64 = 1;
 
 /// `confined`: in a user namespace, where some settings are not the pod's to change.
 pub fn write(settings: &[Setting], confined: bool) -> Result<(), Fault> {
     if settings.is_empty() {
         return Ok(());
     }
-    let (procfs, root) = private_procfs()?;
+    let (proc, root) = private_procfs()?;
     for setting in settings {
-        write_one(&procfs, &root, setting).map_err(|err| explain(setting, err, confined))?;
+        write_one(&proc, &root, setting).map_err(|err| explain(setting, err, confined))?;
     }
     Ok(())
 }
@@ -43,7 +41,7 @@ fn private_procfs() -> Result<(InRoot, Stat), Fault> {
     mount::detach(PROC).map_err(building(what))?;
     let directory = opened.map_err(building_rx(what))?;
     let root = rustix::fs::fstat(&directory).map_err(building_rx(what))?;
-    if !is_procfs(&directory) || root.st_ino != ROOT_INODE {
+    if !procfs::is_root(directory.as_fd()) {
         return Err(Fault::refused(format!(
             "cannot set up {what}: \"{PROC}\" is something else"
         )));
@@ -51,18 +49,14 @@ fn private_procfs() -> Result<(InRoot, Stat), Fault> {
     Ok((InRoot::new(directory), root))
 }
 
-fn is_procfs(file: &OwnedFd) -> bool {
-    rustix::fs::fstatfs(file.as_fd()).is_ok_and(|stat| stat.f_type as u64 == MAGIC)
-}
-
-fn write_one(procfs: &InRoot, root: &Stat, setting: &Setting) -> Result<(), Errno> {
+fn write_one(proc: &InRoot, root: &Stat, setting: &Setting) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = procfs
+    let file = proc
         .open(format!("sys/{}", setting.path), flags, Mode::empty())
         .map_err(|err| Errno::from_io_error(&err).unwrap_or(Errno::INVAL))?;
     let stat = rustix::fs::fstat(&file)?;
     let plain = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    if !plain || stat.st_dev != root.st_dev || !is_procfs(&file) {
+    if !plain || stat.st_dev != root.st_dev || !procfs::is_procfs(file.as_fd()) {
         return Err(Errno::XDEV);
     }
     // The kernel takes a value in one write; it says so if it took less.
