@@ -90,6 +90,53 @@ pub struct Streams<'a> {
     pub terminal: Option<u32>,
 }
 
+/// What an app gets beside its streams.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// From descriptor 3 on, with their names.
+    pub sockets: Option<(&'a [OwnedFd], &'a str)>,
+    /// Where it writes a line when it is ready, under this number.
+    pub ready: Option<(BorrowedFd<'a>, i32)>,
+    /// It has a socket in the pod's root to say so.
+    pub notify: bool,
+}
+
+impl Given<'_> {
+    pub const NOTHING: Given<'static> = Given {
+        sockets: None,
+        ready: None,
+        notify: false,
+    };
+
+    fn sockets(&self) -> impl Iterator<Item = (BorrowedFd<'_>, i32)> {
+        let sockets = self.sockets.map_or(&[][..], |(fds, _)| fds);
+        sockets.iter().map(AsFd::as_fd).zip(FIRST_SOCKET..)
+    }
+
+    /// Each with its number.
+    fn fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, i32)> {
+        self.sockets().chain(self.ready)
+    }
+
+    /// For the app's environment.
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut variables = Vec::new();
+        if let Some((fds, names)) = self.sockets.filter(|(fds, _)| !fds.is_empty()) {
+            variables.push(("LISTEN_FDS", fds.len().to_string()));
+            // This process is to be the app, and its number is the pod's.
+            variables.push(("LISTEN_PID", std::process::id().to_string()));
+            variables.push(("LISTEN_FDNAMES", names.to_string()));
+        }
+        if self.notify {
+            variables.push(("NOTIFY_SOCKET", app_root::NOTIFY_IN_APP.to_string()));
+        }
+        variables
+    }
+}
+
+/// Of sd_listen_fds(3).
+pub const FIRST_SOCKET: i32 = 3;
+
 /// What is executed: the app itself, or one of its handlers as root.
 #[derive(Clone, Copy, Debug)]
 pub struct Command<'a> {
@@ -97,6 +144,7 @@ pub struct Command<'a> {
     pub as_root: bool,
     /// Killed when the process that started it ends: nobody waits for it then.
     pub die_with_parent: bool,
+    pub given: &'a Given<'a>,
 }
 
 /// Runs in the forked child; ends in the app's program, or in a report.
@@ -107,7 +155,7 @@ pub fn enter_and_execute(
     streams: &Streams<'_>,
     report: OwnedFd,
 ) -> ! {
-    let report = match build(app, group, streams) {
+    let report = match build(app, group, streams, command.given.notify) {
         Ok(()) => report,
         Err(failure) => give_up(&failure, &report),
     };
@@ -129,6 +177,7 @@ fn build(
     app: &AppPlan,
     group: Option<(&AppCgroup, bool)>,
     streams: &Streams<'_>,
+    notify: bool,
 ) -> Result<(), Failure> {
     signal::reset();
     // Modes below are meant as written, whatever the user's umask.
@@ -143,7 +192,7 @@ fn build(
     for (fd, number) in [(streams.stdin, 0), (streams.stdout, 1), (streams.stderr, 2)] {
         process::become_std(fd, number).map_err(set_up("standard streams"))?;
     }
-    app_root::build(app, streams.terminal).map_err(fault)?;
+    app_root::build(app, streams.terminal, notify).map_err(fault)?;
     if streams.terminal.is_some() {
         tty::control(rustix::stdio::stdin()).map_err(set_up("the controlling terminal"))?;
     }
@@ -155,14 +204,29 @@ fn build(
 pub fn confine(app: &AppPlan, command: Command<'_>, report: OwnedFd) -> ! {
     // From here on paths of the image are walked: nothing of the host and of
     // the supervisor may be open any more.
-    let report = match process::close_all_but(report) {
-        Ok(report) => report,
+    let (report, given) = match keep(report, command.given) {
+        Ok(kept) => kept,
         Err(_) => process::exit_now(254),
     };
-    match confine_and_execute(app, command) {
+    match confine_and_execute(app, command, &given) {
         Ok(never) => match never {},
         Err(failure) => give_up(&failure, &report),
     }
+}
+
+/// Closes all but these; the app's own are then above the numbers that they will have.
+fn keep(report: OwnedFd, given: &Given<'_>) -> std::io::Result<(OwnedFd, Vec<(OwnedFd, i32)>)> {
+    let Some(last) = given.fds().map(|(_, number)| number).max() else {
+        return Ok((process::close_all_but(report)?, Vec::new()));
+    };
+    let numbers: Vec<i32> = given.fds().map(|(_, number)| number).collect();
+    let mut fds = vec![report];
+    for (fd, _) in given.fds() {
+        fds.push(fd.try_clone_to_owned()?);
+    }
+    let mut kept = process::keep_only(fds, last + 1)?;
+    let report = kept.remove(0);
+    Ok((report, kept.into_iter().zip(numbers).collect()))
 }
 
 fn give_up(failure: &Failure, report: &OwnedFd) -> ! {
@@ -170,7 +234,11 @@ fn give_up(failure: &Failure, report: &OwnedFd) -> ! {
     process::exit_now(203)
 }
 
-fn confine_and_execute(app: &AppPlan, command: Command<'_>) -> Result<Never, Failure> {
+fn confine_and_execute(
+    app: &AppPlan,
+    command: Command<'_>,
+    given: &[(OwnedFd, i32)],
+) -> Result<Never, Failure> {
     // Paths that the image chose come next; with this one they could lead into
     // the supervisor. It stays permitted: under no-new-privileges exec gives nothing
     // that is not.
@@ -197,12 +265,14 @@ fn confine_and_execute(app: &AppPlan, command: Command<'_>) -> Result<Never, Fai
     step_into(&app.working_directory)?;
     let program = program::find(&command.exec[0], app).map_err(fault)?;
     let argv = texts(command.exec.iter().cloned()).map_err(fault)?;
-    let env = texts(
-        app.env
-            .iter()
-            .map(|(name, value)| format!("{name}={value}")),
-    )
-    .map_err(fault)?;
+    let given_env = command.given.variables();
+    let is_given = |name: &str| given_env.iter().any(|(given, _)| *given == name);
+    let own = app.env.iter().filter(|(name, _)| !is_given(name));
+    let env = own.map(|(name, value)| format!("{name}={value}"));
+    let more = given_env
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    let env = texts(env.chain(more)).map_err(fault)?;
     let path = texts(std::iter::once(program.clone()))
         .map_err(fault)?
         .remove(0);
@@ -212,6 +282,9 @@ fn confine_and_execute(app: &AppPlan, command: Command<'_>) -> Result<Never, Fai
 
     rlimits::set(&app.rlimits).map_err(fault)?;
     take_on(app, &identity, command.die_with_parent)?;
+    for (fd, number) in given {
+        process::place(fd.as_fd(), *number).map_err(set_up("the app's descriptors"))?;
+    }
     if let Some(filter) = &app.seccomp {
         seccomp::load(filter).map_err(set_up("the seccomp filter"))?;
     }

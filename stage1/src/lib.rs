@@ -16,5 +16,6 @@ mod pid1;
 pub mod plan;
 mod runtime;
 mod say;
+mod starter;
 
 pub use entry::main;

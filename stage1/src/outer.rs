@@ -18,6 +18,7 @@ mod usermode;
 use std::os::fd::{AsFd, OwnedFd};
 
 use cgroup::{Access, Device, DeviceKind, Devices, Facts, PodCgroup, Request};
+use model::options::Readiness;
 use model::{Fault, fault::Result};
 use pod::entry::{IpcMode, RunArgs};
 use pod::{Status, layout};
@@ -28,12 +29,14 @@ use sys::signal::{self, Signals};
 use sys::{creds, ns};
 
 use crate::apply::{label, pod_root};
+use crate::child::FIRST_SOCKET;
 use crate::load::{self, EtcFiles, Loaded};
 use crate::pid1::network::Joined;
 use crate::pid1::{Channel, Growth, Listener, Message, Supervisor, Supplies};
 use crate::plan::caps::CapSet;
 use crate::plan::{self, Plan, PodSpec, Source, Unconfined, Users};
 use crate::runtime;
+use crate::starter::{Sockets, Starter};
 use follow::Outer;
 use net::Selection;
 use network::{Prepared, Standing};
@@ -41,7 +44,7 @@ use tail::Tail;
 
 /// Runs the pod in the current directory, whose lock the caller holds; the exit
 /// status of `rkt run`.
-pub fn run(args: &RunArgs) -> Result<i32> {
+pub fn run(args: &RunArgs, mut starter: Starter) -> Result<i32> {
     let signals = Signals::take(&[
         signal::CHLD,
         signal::TERM,
@@ -54,6 +57,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
     let loaded = load::load()?;
     let mut plan = decide(args, &loaded)?;
     label::check(&plan)?;
+    let sockets = hand_out(&mut starter, &loaded, &mut plan)?;
     let prepared = network::prepare(args, &loaded)?;
     for warning in &plan.warnings {
         crate::say::err(format_args!("stage1: {warning}"));
@@ -68,7 +72,7 @@ pub fn run(args: &RunArgs) -> Result<i32> {
     if !cgroups.devices_confined {
         plan.forbid_device_nodes();
     }
-    let (status, standing) = match start(args, plan, loaded, &cgroups, prepared) {
+    let (status, standing) = match start(args, plan, loaded, &cgroups, prepared, (starter, sockets)) {
         Ok((outer, standing)) => {
             let pid1 = outer.pid1;
             // `rkt rm` is executed from a mount of its own.
@@ -94,6 +98,32 @@ pub fn run(args: &RunArgs) -> Result<i32> {
         ));
     }
     status
+}
+
+/// The sockets that rkt was handed, to the apps that they are for.
+fn hand_out(starter: &mut Starter, loaded: &Loaded, plan: &mut Plan) -> Result<Vec<Sockets>> {
+    let apps = loaded.manifest.apps.iter().zip(&loaded.apps);
+    let apps: Vec<_> = apps
+        .filter_map(|(runtime, spec)| {
+            let app = runtime.app.as_ref().or(spec.image.app.as_ref())?;
+            Some((runtime.name.as_str(), app))
+        })
+        .collect();
+    let (sockets, warnings) = starter.share(&apps, &loaded.manifest.ports)?;
+    plan.warnings.extend(warnings);
+    for (app, sockets) in plan.apps.iter().zip(&sockets) {
+        let end = FIRST_SOCKET + sockets.fds.len() as i32;
+        if let Readiness::Fd(number) = app.readiness
+            && number < end
+        {
+            return Err(Fault::conflict(format!(
+                "app \"{}\": descriptor {number} of its readiness is one of its sockets (LISTEN_FDS)",
+                app.name
+            ))
+            .hint(format!("use --readiness=fd:{end}")));
+        }
+    }
+    Ok(sockets)
 }
 
 /// While the pod is up this process reads what the pod writes, and needs few rights
@@ -213,6 +243,7 @@ fn start(
     loaded: Loaded,
     cgroups: &PodCgroup,
     prepared: Option<Prepared>,
+    (starter, sockets): (Starter, Vec<Sockets>),
 ) -> Result<(Outer, Option<Standing>)> {
     let io = |what: &'static str| move |err: std::io::Error| Fault::io("cannot set up", what, err);
     let etc = load::etc_files(loaded.dir.as_fd(), args, &plan.hostname)?;
@@ -245,6 +276,7 @@ fn start(
     }
     let mut supplies = Supplies {
         groups,
+        sockets,
         status: Status::create(&loaded.dir)?,
         logs,
         null,
@@ -275,7 +307,7 @@ fn start(
     let supervisor = cgroups.supervisor()?;
     match fork::pid1(&plan, namespaces, supervisor.born_into())? {
         Forked::Child => {
-            drop(channel);
+            drop((channel, starter));
             supplies.network = prepared.map(Prepared::held);
             process::exit_now(pid1(plan, &etc, supplies, args, cgroups))
         }
@@ -295,6 +327,7 @@ fn start(
                 carriers,
                 detach: args.detach,
                 uuid,
+                starter,
                 asked: 0,
                 ready: false,
                 listening: true,

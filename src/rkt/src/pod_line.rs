@@ -162,6 +162,10 @@ impl PodLine {
                     value,
                 });
             }
+            "readiness" => {
+                let app = self.app(flag.name)?;
+                app.annotations.push(options::readiness(value)?);
+            }
             "user-annotation" => {
                 let app = self.app(flag.name)?;
                 let pair = parse_pair(flag.name, value)?;

@@ -35,6 +35,24 @@ pub struct RunOptions {
     pub detach: bool,
     /// Remove the pod when it has ended.
     pub rm: bool,
+    /// The caller's descriptor that is told when the pod is ready.
+    pub notify_fd: Option<i32>,
+}
+
+/// `--notify-fd`: a descriptor that the caller has left open for us. What rkt opens itself is
+/// closed at exec, which tells the two apart.
+pub fn notify_fd(word: &str) -> Result<i32> {
+    let number: Option<i32> = word.parse().ok().filter(|number| *number > 2);
+    let number = number.ok_or_else(|| {
+        Fault::usage(format!("invalid --notify-fd {word:?}")).hint("give a number above 2")
+    })?;
+    match sys::process::is_inherited(number) {
+        true => Ok(number),
+        false => Err(
+            Fault::usage(format!("--notify-fd={number}: no such descriptor is open"))
+                .hint(format!("in a shell: rkt run --notify-fd={number} ... {number}>FILE")),
+        ),
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -116,6 +134,12 @@ impl Settings {
         if flavor == Some(Flavor::Native) {
             net.check_without_links(options.mds_register)?;
         }
+        if flavor.is_none() && options.notify_fd.is_some() {
+            return Err(
+                Fault::unsupported("--notify-fd works with the built-in stage1 only")
+                    .hint("rkt status --wait-ready waits for the pod"),
+            );
+        }
         if flavor.is_none() && options.rm {
             return Err(
                 Fault::unsupported("--rm works with the built-in stage1 only")
@@ -170,6 +194,7 @@ pub(crate) fn start(
     for warning in warnings {
         env.note("", warning);
     }
+    crate::doctor::tell_own_binary(env);
     env.debug_note(
         "stage0",
         &format!("execing [stage1 run {}]", words.join(" ")),
@@ -214,5 +239,6 @@ fn run_args(env: &Env, pod: &Pod, options: &RunOptions, settings: &Settings) -> 
     args.ipc = settings.ipc;
     args.detach = options.detach;
     args.rm = options.rm;
+    args.notify_fd = options.notify_fd;
     Ok(args)
 }

@@ -61,8 +61,22 @@ pub fn exec(path: &CString, argv: &[CString], env: &[CString]) -> io::Error {
     io::Error::last_os_error()
 }
 
-/// The same through an fd (execveat with an empty path, Linux 3.19).
+/// The same through an fd (execveat with an empty path, Linux 3.19). To the
+/// kernel the program's name is then `/dev/fd/N`, and TOMOYO (Debian's 5.10 has
+/// it on) looks that name up: where no `/dev/fd` is, as in an initramfs, it says
+/// ENOENT. procfs has another name for the same fd.
 pub fn exec_fd(fd: BorrowedFd<'_>, argv: &[CString], env: &[CString]) -> io::Error {
+    let failed = exec_empty_path(fd, argv, env);
+    if failed.raw_os_error() != Some(libc::ENOENT) {
+        return failed;
+    }
+    match CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
+        Ok(name) => exec(&name, argv, env),
+        Err(_) => failed,
+    }
+}
+
+fn exec_empty_path(fd: BorrowedFd<'_>, argv: &[CString], env: &[CString]) -> io::Error {
     let (argv, env) = (pointers(argv), pointers(env));
     // SAFETY: as in `exec`.
     unsafe {
@@ -183,6 +197,42 @@ pub fn close_all_but(keep: std::os::fd::OwnedFd) -> io::Result<std::os::fd::Owne
     Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(FIRST) })
 }
 
+/// Moves these to numbers from `first` on and closes every other one above 2, whoever thinks to own it: room for
+/// what `place` puts below.
+pub fn keep_only(
+    fds: Vec<std::os::fd::OwnedFd>,
+    first: i32,
+) -> io::Result<Vec<std::os::fd::OwnedFd>> {
+    use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
+    let mut kept = Vec::with_capacity(fds.len());
+    for fd in fds {
+        let old = fd.into_raw_fd();
+        // SAFETY: no memory is involved; `old` is open and is closed with the others below.
+        let number = check(unsafe { libc::fcntl(old, libc::F_DUPFD_CLOEXEC, first) })?;
+        // SAFETY: the number is new, and nothing else knows it.
+        kept.push(unsafe { OwnedFd::from_raw_fd(number) });
+    }
+    let borrowed: Vec<_> = kept.iter().map(AsFd::as_fd).collect();
+    close_all_except(&borrowed);
+    Ok(kept)
+}
+
+/// Gives `fd` this number for a program that is executed next.
+pub fn place(fd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
+    if number <= 2 || fd.as_raw_fd() == number {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: no memory is involved; what stood at the number is to be closed.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), number) }).map(drop)
+}
+
+/// Whether this number is open and was meant to survive an exec.
+pub fn is_inherited(number: i32) -> bool {
+    // SAFETY: no memory is involved; EBADF where nothing is open.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
 /// Closes every fd from 3 on but these, whoever thinks to own them: for a
 /// fresh process that goes on with nothing else.
 pub fn close_all_except(keep: &[BorrowedFd<'_>]) {
@@ -209,6 +259,13 @@ fn close_range(first: i32, last: i32) {
             unsafe { libc::close(fd) };
         }
     }
+}
+
+/// Whether the kernel has close_range: there is no such fd to close.
+pub fn knows_close_range() -> bool {
+    // SAFETY: no memory is involved, and numbers end long before this one.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, i32::MAX, i32::MAX, 0) };
+    result == 0
 }
 
 /// The highest fd number that can be open, for kernels without close_range.

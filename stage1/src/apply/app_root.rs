@@ -41,19 +41,26 @@ const KERNEL_FILES: [u64; 3] = [PROC, SYSFS, DEVPTS];
 /// Bound only where the image has no hosts file of its own.
 const HOSTS_FALLBACK: &str = "/etc/hosts-fallback";
 
+/// Where the pod's root has the sockets at which apps say that they are ready.
+pub const NOTIFY: &str = "/rkt/notify";
+/// Where an app finds its own: a place of ours, where no image can be in the way.
+pub const NOTIFY_IN_APP: &str = "/dev/notify";
+
 /// Builds the app's root and moves into it. `console` is the number of the
-/// pod's terminal to show as `/dev/console`.
-pub fn build(app: &AppPlan, console: Option<u32>) -> Result<(), Fault> {
+/// pod's terminal to show as `/dev/console`; `notify`: the app has a socket to
+/// say that it is ready.
+pub fn build(app: &AppPlan, console: Option<u32>, notify: bool) -> Result<(), Fault> {
     let rootfs = format!("/{}/rootfs", stage2(&app.name));
     mount::chdir(&rootfs).map_err(building(&rootfs))?;
     if matches!(app.users, Users::Private { .. }) {
-        unlock_cwd().map_err(building(&rootfs))?;
+        unlock_cwd(&rootfs).map_err(building(&rootfs))?;
     }
     let root = InRoot::at(".").map_err(building(&rootfs))?;
 
     proc(&root, app.protect_paths)?;
     let confined = app.users.confined();
-    dev(&root, console, confined, &app.mount_label)?;
+    let notify = notify.then_some(app.name.as_str());
+    dev(&root, console, notify, confined, &app.mount_label)?;
     if !app
         .mounts
         .iter()
@@ -233,7 +240,13 @@ fn open_if_there(at: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>, Faul
 }
 
 /// A fresh `/dev`: nothing of the image's is used.
-fn dev(root: &InRoot, console: Option<u32>, bound: bool, label: &MountLabel) -> Result<(), Fault> {
+fn dev(
+    root: &InRoot,
+    console: Option<u32>,
+    notify: Option<&str>,
+    bound: bool,
+    label: &MountLabel,
+) -> Result<(), Fault> {
     let flags = Flags::NOSUID | Flags::NOEXEC | Flags::STRICTATIME;
     let options = label.options("mode=0755,size=64k,nr_inodes=256");
     let dev = mount_on(root.fd(), "dev", "tmpfs", flags, &options)?;
@@ -252,6 +265,13 @@ fn dev(root: &InRoot, console: Option<u32>, bound: bool, label: &MountLabel) -> 
             mount::bind(format!("/dev/{name}"), through_proc(target.as_fd()), false)
                 .map_err(building(name))?;
         }
+    }
+    if let Some(app) = notify {
+        let file = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(at, "notify", file, Mode::from_raw_mode(0o600))
+            .map_err(building_rx(NOTIFY_IN_APP))?;
+        mount::bind(format!("{NOTIFY}/{app}"), through_proc(file.as_fd()), false)
+            .map_err(building(NOTIFY_IN_APP))?;
     }
     // Without a terminal the console is a sink, not a missing file.
     match console {

@@ -22,7 +22,7 @@ use sys::process::{self, Ended};
 use sys::signal::{self, Signals};
 use sys::{creds, ns};
 
-use crate::child::{self, Command, Failure};
+use crate::child::{Given, self, Command, Failure};
 use crate::flavor::{self, Flavor};
 use crate::load;
 use crate::outer::screen::{Screen, Wish};
@@ -105,6 +105,7 @@ pub fn enter(words: &[String]) -> Result<i32> {
             }
             child::rlimits::follow(&limits);
             let command = Command {
+                given: &Given::NOTHING,
                 exec: &args.command,
                 as_root: false,
                 die_with_parent: true,

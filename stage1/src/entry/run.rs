@@ -1,10 +1,13 @@
 //! `run`: the pod in the current directory, from here to its end.
 
+use std::os::fd::AsFd;
+
 use model::{Fault, fault::Result};
 use pod::entry::{LOCK_FD, MDS_TOKEN, RunArgs};
 
 use crate::flavor::{self, Flavor};
 use crate::outer;
+use crate::starter::Starter;
 
 pub fn run(words: &[String]) -> Result<i32> {
     let mut args = RunArgs::parse(words)?;
@@ -26,17 +29,19 @@ pub fn run(words: &[String]) -> Result<i32> {
             sys::process::inherited(number)
                 .map_err(|err| Fault::io("cannot take over", "the pod's lock", err))
         })?;
+    // The lock is taken over first: it must not be among the sockets that are handed on.
+    let starter = Starter::take(&args)?;
     // Whatever else the caller had open is no business of a pod.
-    let lock = sys::process::close_all_but(lock)
-        .map_err(|err| Fault::io("cannot close", "inherited files", err))?;
+    let kept: Vec<_> = starter.fds().chain([lock.as_fd()]).collect();
+    sys::process::close_all_except(&kept);
     let status = match flavor::of_pod() {
         // PID 1 holds the lock with us; both were given it by the fork.
         Flavor::Native => {
-            let status = outer::run(&args);
+            let status = outer::run(&args, starter);
             drop(lock);
             status
         }
-        Flavor::Fly => flavor::fly::run(&args, lock),
+        Flavor::Fly => flavor::fly::run(&args, lock, starter),
     };
     if !args.rm || args.detach {
         return status;

@@ -8,6 +8,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use model::isolator::{APPARMOR, RLIMITS, SELINUX};
+use model::options::Readiness;
 use model::{AcName, App, Fault, VolumeKind, fault::Result};
 use pod::entry::{EnterArgs, RunArgs, StopArgs};
 use pod::layout;
@@ -27,14 +28,15 @@ use crate::load::{self, Loaded};
 use crate::outer::network::metadata_url;
 use crate::plan::{self, AppPlan, MountLabel};
 use crate::say;
+use crate::starter::Starter;
 
 /// The app in the pod in the current directory; its exit status. What goes
 /// wrong is told in the name of `run`, as ever with fly.
-pub fn run(args: &RunArgs, lock: OwnedFd) -> Result<i32> {
-    run_app(args, lock).or_else(|fault| Ok(say::fault("run", &fault)))
+pub fn run(args: &RunArgs, lock: OwnedFd, starter: Starter) -> Result<i32> {
+    run_app(args, lock, starter).or_else(|fault| Ok(say::fault("run", &fault)))
 }
 
-fn run_app(args: &RunArgs, lock: OwnedFd) -> Result<i32> {
+fn run_app(args: &RunArgs, lock: OwnedFd, starter: Starter) -> Result<i32> {
     if args.private_users.is_some() || args.mutable || args.ipc.is_some() {
         return Err(
             Fault::usage("--private-users, --mutable and --ipc are unknown to stage1 fly").exit(2),
@@ -47,6 +49,12 @@ fn run_app(args: &RunArgs, lock: OwnedFd) -> Result<i32> {
         return Err(
             Fault::unsupported("--detach is not available with stage1 fly")
                 .hint("start it in the background of your shell or service manager"),
+        );
+    }
+    if starter.has_sockets() {
+        return Err(
+            Fault::unsupported("LISTEN_FDS: stage1 fly hands no sockets to its app")
+                .hint("use the container stage1, or unset LISTEN_FDS"),
         );
     }
     let signals = Signals::take(&[
@@ -66,7 +74,7 @@ fn run_app(args: &RunArgs, lock: OwnedFd) -> Result<i32> {
         .map_err(|err| Fault::io("cannot fork", "the app", err))?
     {
         Forked::Child => {
-            drop((report, lock));
+            drop((report, lock, starter));
             fly.become_app(reporter)
         }
         Forked::Parent(pid) => {
@@ -76,15 +84,24 @@ fn run_app(args: &RunArgs, lock: OwnedFd) -> Result<i32> {
                 load::write(&loaded.dir, layout::PGID, format!("{group}\n").as_bytes())?;
             }
             load::write(&loaded.dir, layout::PID, format!("{pid}\n").as_bytes())?;
-            follow(pid, &report, &signals)
+            follow(pid, &report, &signals, starter, args.uuid.as_str())
         }
     }
 }
 
 /// Waits for the app; `^C` on a terminal reaches it without us.
-fn follow(pid: i32, report: &OwnedFd, signals: &Signals) -> Result<i32> {
+fn follow(
+    pid: i32,
+    report: &OwnedFd,
+    signals: &Signals,
+    mut starter: Starter,
+    uuid: &str,
+) -> Result<i32> {
     let mut bytes = [0; 4096];
     let length = rustix::io::retry_on_intr(|| rustix::io::read(report, &mut bytes)).unwrap_or(0);
+    if length == 0 {
+        starter.ready(uuid, None);
+    }
     loop {
         let mut fds = [rustix::event::PollFd::new(
             signals,
@@ -112,7 +129,10 @@ fn follow(pid: i32, report: &OwnedFd, signals: &Signals) -> Result<i32> {
                 }
                 // The terminal sends these to the app itself.
                 signal::INT | signal::QUIT if received.sender == 0 => {}
-                number => drop(signal::send(pid, number)),
+                number => {
+                    starter.stopping();
+                    drop(signal::send(pid, number));
+                }
             }
         }
     }
@@ -138,6 +158,12 @@ impl<'a> Fly<'a> {
                 "fly only supports 1 application per Pod for now",
             ));
         };
+        if Readiness::of(&runtime.annotations, &[])? != Readiness::Exec {
+            return Err(Fault::unsupported(
+                "--readiness: a fly pod is ready when its app was started",
+            )
+            .hint("use the container stage1, or --readiness=exec"));
+        }
         let app = runtime.app.as_ref().or(spec.image.app.as_ref());
         let app = app.filter(|app| !app.exec.is_empty()).ok_or_else(|| {
             let image = spec.image.name.as_str();

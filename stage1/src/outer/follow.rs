@@ -10,6 +10,7 @@ use super::screen::{self, Screen};
 use super::sink::Carrier;
 use super::tail::Tail;
 use crate::pid1::{Channel, Message};
+use crate::starter::Starter;
 
 const NOW: Timespec = Timespec {
     tv_sec: 0,
@@ -28,6 +29,8 @@ pub struct Outer {
     pub carriers: Vec<Carrier>,
     pub detach: bool,
     pub uuid: String,
+    /// Who is told how the pod is.
+    pub starter: Starter,
     /// The user asked for the pod's end, so many times.
     pub asked: u32,
     pub ready: bool,
@@ -130,7 +133,12 @@ impl Outer {
     fn hear(&mut self, message: &Message<'_>) {
         match message {
             Message::Output => self.show(),
-            Message::Ready => self.ready = true,
+            Message::Ready => {
+                self.ready = true;
+                // A detached pod is watched through its own first process.
+                let main = self.detach.then_some(self.pid1);
+                self.starter.ready(&self.uuid, main);
+            }
             // Text of the image's making is shown, not obeyed by the terminal.
             Message::Broken(text) | Message::Complaint(text) => {
                 crate::say::err(format_args!("stage1: {}", printable(text)));
@@ -205,6 +213,7 @@ impl Outer {
     fn ask_to_stop(&mut self) {
         self.asked += 1;
         if self.asked == 1 {
+            self.starter.stopping();
             // Not by a signal: the pod's processes could drown it in theirs.
             self.channel.ask_to_stop();
         } else {

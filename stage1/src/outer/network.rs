@@ -9,7 +9,7 @@
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::json::Cursor;
@@ -20,15 +20,15 @@ use net::ports::{self, Mapping, Reserved};
 use net::{Forward, Network, Outcome, Rules, Selection, netns};
 use pod::entry::{DnsMode, RunArgs};
 use pod::{NetInfo, layout};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 
 use super::reclaim::reclaim;
 use super::{expose, leave, usermode};
 use crate::load::{self, Loaded};
 use crate::pid1::network::{Held, Joined};
 
-const LEASES: &str = "/var/lib/cni/networks";
-const RESULTS: &str = "/var/lib/cni/results";
+const STATE: &str = "/var/lib/cni";
+const STATE_OF_READ_ONLY: &str = "/run/cni";
 /// Besides the directory of the configurations.
 const PLUGINS: &str = "/usr/lib/rkt/plugins/net";
 /// For one CNI program. Nothing of rkt's waited at all; a program that hangs
@@ -112,8 +112,18 @@ fn config_dir(local: Option<&str>) -> PathBuf {
 pub(super) fn dirs(local: Option<&str>) -> Dirs {
     Dirs {
         plugins: vec![config_dir(local), PLUGINS.into()],
-        leases: LEASES.into(),
-        results: RESULTS.into(),
+        leases: state_dir().join("networks"),
+        results: state_dir().join("results"),
+    }
+}
+
+/// CNI's own place, or below `/run` on a host where that is read-only.
+fn state_dir() -> &'static Path {
+    let usual = Path::new(STATE);
+    let mut places = usual.ancestors();
+    match places.find_map(|place| rustix::fs::statvfs(place).ok()) {
+        Some(fs) if fs.f_flag.contains(StatVfsMountFlags::RDONLY) => Path::new(STATE_OF_READ_ONLY),
+        _ => usual,
     }
 }
 
@@ -237,6 +247,11 @@ impl Links {
             patience: PATIENCE,
             notes: RefCell::default(),
         };
+        if dirs.leases.starts_with(STATE_OF_READ_ONLY) {
+            site.note(format!(
+                "{STATE} is read-only: addresses are noted in {STATE_OF_READ_ONLY}"
+            ));
+        }
         let mut attachments = Vec::with_capacity(work.networks.len());
         for (network, info) in work.networks.iter().zip(&mut infos) {
             let attachment = self.attach(&site, network, &info.if_name)?;

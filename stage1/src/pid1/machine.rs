@@ -27,6 +27,8 @@ pub enum Event {
     AddApp {
         pre_start: bool,
         post_stop: bool,
+        /// It says itself when it is ready.
+        tells: bool,
     },
     StartApp(AppId),
     StopApp(AppId, Force),
@@ -35,6 +37,8 @@ pub enum Event {
     Seal,
     /// A spawned process executed its program.
     Executed(AppId, Stage),
+    /// An app that says so itself is ready.
+    Told(AppId),
     /// A spawned process ended, or never came to execute (then with 203 and
     /// the like).
     Ended {
@@ -67,6 +71,8 @@ pub enum Action {
     KillAll,
     WriteStatus(AppId, Status),
     /// All start-up apps have executed.
+    Started,
+    /// All of them are ready.
     Ready,
     /// Ask for `TimeOut` after the stop time-out.
     ArmTimer,
@@ -91,6 +97,9 @@ struct App {
     pre_start: bool,
     post_stop: bool,
     stopping: bool,
+    /// It has not yet said that it is ready, and maybe never will.
+    owes_word: bool,
+    tells: bool,
 }
 
 /// What rkt exits with when it failed itself.
@@ -100,6 +109,7 @@ pub const BROKEN: Status = 254;
 pub struct Machine {
     apps: Vec<App>,
     sealed: bool,
+    started: bool,
     ready: bool,
     stopping: bool,
     /// Statuses are left unwritten, as rkt leaves them, after `stop --force`.
@@ -142,12 +152,15 @@ impl Machine {
             Event::AddApp {
                 pre_start,
                 post_stop,
+                tells,
             } => {
                 self.apps.push(App {
                     state: AppState::Added,
                     pre_start,
                     post_stop,
                     stopping: false,
+                    owes_word: tells,
+                    tells,
                 });
             }
             Event::StartApp(id) => self.start(id, &mut actions),
@@ -166,6 +179,11 @@ impl Machine {
                     && app.state == AppState::Starting
                 {
                     app.state = AppState::Running;
+                }
+            }
+            Event::Told(id) => {
+                if let Some(app) = self.apps.get_mut(id) {
+                    app.owes_word = false;
                 }
             }
             Event::Ended {
@@ -210,6 +228,7 @@ impl Machine {
             return;
         }
         app.stopping = false;
+        app.owes_word = app.tells;
         let stage = if app.pre_start {
             app.state = AppState::PreStarting;
             Stage::PreStart
@@ -323,7 +342,12 @@ impl Machine {
                 AppState::Added | AppState::PreStarting | AppState::Starting
             )
         };
-        if !self.ready && self.sealed && !self.stopping && self.apps.iter().all(started) {
+        let begun = self.sealed && !self.stopping && self.apps.iter().all(started);
+        if !self.started && begun {
+            self.started = true;
+            actions.push(Action::Started);
+        }
+        if !self.ready && begun && !self.apps.iter().any(|app| app.owes_word) {
             self.ready = true;
             actions.push(Action::Ready);
         }

@@ -11,12 +11,14 @@ pub mod machine;
 pub mod network;
 mod output;
 mod spawn;
+mod teller;
 
 pub use channel::{Channel, MAX as MAX_MESSAGE, Message};
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use cgroup::{AppCgroup, PodCgroup};
+use model::options::Readiness;
 use model::{AcName, Fault};
 use pod::Status;
 use pod::entry::RunArgs;
@@ -28,10 +30,12 @@ use crate::apply::pod_root;
 use crate::child::Failure;
 use crate::plan::caps::CapSet;
 use crate::plan::{AppPlan, Plan, VolumePlan};
+use crate::starter::Sockets;
 use crate::{load, outer};
 use channel::Outer;
 use machine::{Action, AppId, Event, Force, Machine, Stage};
 use output::Output;
+use teller::{Teller, Word};
 
 /// Between SIGTERM and SIGKILL. systemd's default, which rkt's users know.
 const STOP_TIMEOUT_NS: i64 = 90_000_000_000;
@@ -40,6 +44,8 @@ const STOP_TIMEOUT_NS: i64 = 90_000_000_000;
 pub struct Supplies {
     /// One per app of the plan.
     pub groups: Vec<AppCgroup>,
+    /// Likewise: what rkt was handed for it.
+    pub sockets: Vec<Sockets>,
     pub status: Status,
     /// The directory `P/log`; none for an interactive pod.
     pub logs: Option<OwnedFd>,
@@ -97,6 +103,8 @@ pub struct Supervisor<'a> {
     machine: Machine,
     processes: Vec<Process>,
     outputs: Vec<Output>,
+    /// Of the apps that have not said yet that they are ready.
+    tellers: Vec<(AppId, Teller)>,
     outer_gone: bool,
     deadline_ns: Option<i64>,
     exit: Option<i32>,
@@ -142,6 +150,7 @@ impl<'a> Supervisor<'a> {
             machine: Machine::default(),
             processes: Vec::new(),
             outputs,
+            tellers: Vec::new(),
             outer_gone: false,
             deadline_ns: None,
             exit: None,
@@ -176,6 +185,7 @@ impl<'a> Supervisor<'a> {
         Event::AddApp {
             pre_start: app.pre_start.is_some(),
             post_stop: app.post_stop.is_some(),
+            tells: app.readiness != Readiness::Exec,
         }
     }
 
@@ -206,6 +216,7 @@ impl<'a> Supervisor<'a> {
             self.outputs.push(Output::open(logs, name)?);
         }
         self.supplies.groups.push(group);
+        self.supplies.sockets.push(Sockets::default());
         self.volumes = plan.volumes;
         self.names.push(name.clone());
         self.apps.push(app);
@@ -232,6 +243,7 @@ impl<'a> Supervisor<'a> {
         });
         let ready = self.poll(timeout.as_ref());
         self.read_reports();
+        self.read_tellers();
         self.read_outputs();
         if ready.signals {
             while let Some(received) = self.signals.next() {
@@ -257,7 +269,8 @@ impl<'a> Supervisor<'a> {
     }
 
     fn poll(&self, timeout: Option<&Timespec>) -> Ready {
-        let mut fds = Vec::with_capacity(4 + self.processes.len() + 2 * self.outputs.len());
+        let apps = self.processes.len() + 2 * self.outputs.len() + self.tellers.len();
+        let mut fds = Vec::with_capacity(4 + apps);
         fds.push(PollFd::new(&self.signals, PollFlags::IN));
         let outer = (!self.outer_gone).then(|| {
             fds.push(PollFd::new(&self.supplies.channel, PollFlags::IN));
@@ -283,6 +296,7 @@ impl<'a> Supervisor<'a> {
             .iter()
             .filter_map(|process| process.report.as_ref().map(AsFd::as_fd));
         let pipes = pipes.chain(self.outputs.iter().flat_map(Output::fds));
+        let pipes = pipes.chain(self.tellers.iter().map(|(_, teller)| teller.as_fd()));
         fds.extend(pipes.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         // EINTR: signals are blocked, so only a debugger does it; go round.
         let _ = rustix::event::poll(&mut fds, timeout);
@@ -339,6 +353,11 @@ impl<'a> Supervisor<'a> {
                 continue;
             };
             let mut process = self.processes.swap_remove(at);
+            if process.stage == Stage::Main {
+                // Its last word may have come with its end.
+                self.read_tellers();
+                self.tellers.retain(|(app, _)| *app != process.app);
+            }
             let failure = process
                 .report
                 .take()
@@ -400,6 +419,21 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    fn read_tellers(&mut self) {
+        let mut told = Vec::new();
+        self.tellers.retain(|(app, teller)| match teller.hear() {
+            Word::NotYet => true,
+            Word::Never => false,
+            Word::Ready => {
+                told.push(*app);
+                false
+            }
+        });
+        for app in told {
+            self.take(Event::Told(app));
+        }
+    }
+
     fn read_report(&mut self, process: &Process, report: &OwnedFd) -> Option<Failure> {
         let mut bytes = [0; 4096];
         match rustix::io::read(report, &mut bytes) {
@@ -458,8 +492,8 @@ impl<'a> Supervisor<'a> {
                 // Readiness that cannot be shown is still told to outer.
                 let _ = self.supplies.status.set_ready();
                 self.supplies.channel.send(&Message::Ready);
-                self.shed();
             }
+            Action::Started => self.shed(),
             Action::ArmTimer => {
                 self.deadline_ns = Some(sys::time::monotonic_ns() + STOP_TIMEOUT_NS);
             }
@@ -527,7 +561,8 @@ impl<'a> Supervisor<'a> {
             &self.supplies,
             self.outputs.get_mut(app),
         ) {
-            Ok((pid, report)) => {
+            Ok((pid, report, teller)) => {
+                self.tellers.extend(teller.map(|teller| (app, teller)));
                 self.supplies.channel.send(&Message::Started(app, pid));
                 self.processes.push(Process {
                     pid,

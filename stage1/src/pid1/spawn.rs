@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use model::Fault;
+use model::options::Readiness;
 use pod::log::Stream;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -12,20 +13,32 @@ use sys::clone::{Forked, Namespaces, fork_into};
 
 use super::Supplies;
 use super::machine::{AppId, Stage};
+use super::teller::Teller;
 use super::output::Output;
-use crate::child::{self, Command, Streams};
+use crate::child::{self, Command, Given, Streams};
 use crate::plan::{AppPlan, Handler};
 
-/// Forks into a mount namespace of its own; the pid, and the pipe that tells
-/// how far it came.
+/// Forks into a mount namespace of its own; the pid, the pipe that tells
+/// how far it came, and where it says that it is ready.
 pub fn spawn(
     plan: &AppPlan,
     app: AppId,
     stage: Stage,
     supplies: &Supplies,
     output: Option<&mut Output>,
-) -> Result<(i32, OwnedFd), Fault> {
-    let command = command(plan, stage).ok_or_else(|| {
+) -> Result<(i32, OwnedFd, Option<Teller>), Fault> {
+    let (teller, ready) = match stage {
+        Stage::Main => Teller::make(&plan.name, plan.readiness)?.unzip(),
+        Stage::PreStart | Stage::PostStop => (None, None),
+    };
+    let ready = ready.flatten();
+    let sockets = supplies.sockets.get(app);
+    let given = Given {
+        sockets: sockets.map(|sockets| (&sockets.fds[..], &sockets.names[..])),
+        ready: ready.as_ref().map(|(fd, number)| (fd.as_fd(), *number)),
+        notify: plan.readiness == Readiness::Notify,
+    };
+    let command = command(plan, stage, &given).ok_or_else(|| {
         Fault::invalid(format!("app \"{}\" has no such event handler", plan.name))
     })?;
     let fail = |err| Fault::io("cannot start app", format!("\"{}\"", plan.name), err);
@@ -42,7 +55,7 @@ pub fn spawn(
         _ => (fork_into(Namespaces::MOUNT, None).map_err(fail)?, false),
     };
     match forked {
-        Forked::Parent(pid) => Ok((pid, report)),
+        Forked::Parent(pid) => Ok((pid, report, teller)),
         Forked::Child => {
             drop(report);
             child::enter_and_execute(
@@ -56,12 +69,13 @@ pub fn spawn(
     }
 }
 
-fn command(plan: &AppPlan, stage: Stage) -> Option<Command<'_>> {
+fn command<'a>(plan: &'a AppPlan, stage: Stage, given: &'a Given<'a>) -> Option<Command<'a>> {
     match stage {
         Stage::Main => Some(Command {
             exec: &plan.exec,
             as_root: false,
             die_with_parent: false,
+            given,
         }),
         Stage::PreStart => plan.pre_start.as_ref().map(as_root),
         Stage::PostStop => plan.post_stop.as_ref().map(as_root),
@@ -73,6 +87,7 @@ fn as_root(handler: &Handler) -> Command<'_> {
         exec: &handler.exec,
         as_root: true,
         die_with_parent: false,
+        given: &Given::NOTHING,
     }
 }
 

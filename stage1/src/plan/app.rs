@@ -2,6 +2,7 @@
 
 use cgroup::Limits;
 use model::isolator::{Known, Rlimit};
+use model::options::Readiness;
 use model::{Fault, RuntimeApp};
 use pod::rootfs::Rootfs;
 use sys::seccomp::Insn;
@@ -41,6 +42,7 @@ pub struct AppPlan {
     pub limits: Limits,
     pub pre_start: Option<Handler>,
     pub post_stop: Option<Handler>,
+    pub readiness: Readiness,
     /// What asks the app to end.
     pub stop_signal: i32,
     /// What it becomes at exec, its handlers and `enter` too.
@@ -152,6 +154,7 @@ pub(super) fn plan(
         limits: Limits::of(&app.isolators)?,
         pre_start: handler(model::app::Event::PreStart),
         post_stop: handler(model::app::Event::PostStop),
+        readiness: Readiness::of(&runtime.annotations, &spec.image.annotations)?,
         stop_signal,
         label,
         mount_label,
@@ -187,6 +190,7 @@ pub fn unconfined(name: &str, app: &model::App, spec: &AppSpec) -> AppPlan {
         limits: Limits::default(),
         pre_start: None,
         post_stop: None,
+        readiness: Readiness::Exec,
         stop_signal: sys::signal::TERM,
         label: Label::default(),
         mount_label: MountLabel::default(),

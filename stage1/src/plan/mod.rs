@@ -3,6 +3,7 @@
 //! `PodSpec` (what stage0 wrote) in, `Plan` out. Whoever applies the plan has
 //! nothing left to decide.
 
+pub mod activation;
 mod app;
 pub mod caps;
 mod env;

@@ -14,10 +14,13 @@ mod limits;
 mod logs;
 mod old_kernel;
 mod private_users;
+mod readonly;
 mod redis;
 mod run;
+mod starter;
 mod settings;
 mod terminal;
+mod torn;
 
 use std::path::{Path, PathBuf};
 use tests::rkt::Running;

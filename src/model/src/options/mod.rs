@@ -3,13 +3,14 @@
 //!
 //! The parsers of the single flag values live beside their meaning: isolators
 //! in `limits`, DNS and hosts in `dns`, environment in `environment`, ports in
-//! `port`, security features in `insecure`; volumes and mounts in `volume`.
+//! `port`, readiness in `readiness`, security features in `insecure`; volumes and mounts in `volume`.
 
 mod dns;
 mod environment;
 mod insecure;
 mod limits;
 mod port;
+mod readiness;
 
 pub use dns::{DnsOptions, HostsMode, ResolvMode, dns_options, resolv_conf_text};
 pub use environment::{EnvFiles, EnvFlags, parse_pair};
@@ -18,6 +19,7 @@ pub use limits::{
     caps_remove, caps_retain, cpu, cpu_shares, memory, oom_score_adj, rlimit, seccomp,
     supplementary_gids, sysctl,
 };
+pub use readiness::{READINESS, Readiness, SUPPORTS_NOTIFY, readiness};
 
 use crate::fault::{Fault, Result};
 use crate::isolator::Isolator;

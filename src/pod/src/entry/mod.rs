@@ -218,6 +218,8 @@ pub struct RunArgs {
     pub detach: bool,
     /// Ours: remove the pod when it has ended.
     pub rm: bool,
+    /// Ours: the inherited descriptor that is told when the pod is ready.
+    pub notify_fd: Option<i32>,
     pub uuid: PodUuid,
 }
 
@@ -241,6 +243,7 @@ impl RunArgs {
             ipc: None,
             detach: false,
             rm: false,
+            notify_fd: None,
             uuid,
         }
     }
@@ -300,6 +303,9 @@ impl RunArgs {
         }
         flag(self.detach && to.builtin, "--detach");
         flag(self.rm && to.builtin, "--rm");
+        if let Some(number) = self.notify_fd.filter(|_| to.builtin) {
+            flag(true, &format!("--notify-fd={number}"));
+        }
         words.push(self.uuid.as_str().to_string());
         (words, warnings)
     }
@@ -335,6 +341,10 @@ impl RunArgs {
                 }
                 "detach" => args.detach = flag.bool()?,
                 "rm" => args.rm = flag.bool()?,
+                "notify-fd" => {
+                    let number = flag.value()?.parse().ok().filter(|number| *number > 2);
+                    args.notify_fd = Some(number.ok_or_else(|| flag.bad("expected a number"))?);
+                }
                 _ => return Err(flag.unknown()),
             }
         }

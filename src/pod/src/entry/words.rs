@@ -30,7 +30,7 @@ const SWITCHES: [&str; 9] = [
 ];
 
 /// Flags that take a value.
-const VALUES: [&str; 11] = [
+const VALUES: [&str; 12] = [
     "net",
     "private-users",
     "mds-token",
@@ -42,6 +42,7 @@ const VALUES: [&str; 11] = [
     "appname",
     "app",
     "uuid",
+    "notify-fd",
 ];
 
 impl<'a> Words<'a> {

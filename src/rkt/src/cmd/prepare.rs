@@ -58,6 +58,18 @@ fn run(call: Call) -> Outcome {
     Ok(0)
 }
 
+/// Between rkt and whoever started it: an app that took these for its own would
+/// speak for rkt, or use descriptors that it does not have.
+const OF_THE_STARTER: [&str; 7] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+];
+
 /// Who may make pods, and in which namespace.
 pub fn begin(env: &Env, flags: &Values) -> Result<(), Fault> {
     let standing = rootless::for_pods(env)?;
@@ -76,6 +88,7 @@ pub fn request(line: &PodLine) -> Result<PrepareRequest, Fault> {
         // A variable that is not text cannot be written into a manifest.
         pod.inherited_env = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| !OF_THE_STARTER.contains(&name.as_str()))
             .collect();
     }
     Ok(PrepareRequest {

@@ -45,6 +45,10 @@ pub fn options(flags: &Values) -> Result<RunOptions, Fault> {
         dns: dns.map_err(|fault| fault.message("error with dns flags"))?,
         ipc: text("ipc"),
         mds_register: flags.on("mds-register"),
+        notify_fd: flags
+            .filled("notify-fd")
+            .map(|word| stage0::run::notify_fd(&word))
+            .transpose()?,
         ..RunOptions::default()
     })
 }

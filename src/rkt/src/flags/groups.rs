@@ -112,6 +112,11 @@ pub const RUN: &[Flag] = &[
          --net[=n[:args], ...]",
     )
     .repeated(),
+    Flag::text(
+        "notify-fd",
+        "",
+        "write a line to this descriptor when the pod is ready, then close it",
+    ),
 ];
 
 /// What a pod is made of.
@@ -201,6 +206,10 @@ pub const APP: &[Flag] = &[
     Flag::list(
         "oom-score-adj",
         "how soon the kernel kills the app when memory is short",
+    ),
+    Flag::list(
+        "readiness",
+        "how the app says that it is ready: exec (it was started), notify ($NOTIFY_SOCKET) or fd:N",
     ),
     Flag::list(
         "readonly-rootfs",

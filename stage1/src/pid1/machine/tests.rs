@@ -17,6 +17,7 @@ fn started(apps: usize) -> Machine {
         machine.handle(Event::AddApp {
             pre_start: false,
             post_stop: false,
+            tells: false,
         });
         assert_eq!(
             machine.handle(Event::StartApp(app)),
@@ -32,7 +33,7 @@ fn one_app_lives_and_ends() {
     let mut machine = started(1);
     assert_eq!(
         machine.handle(Event::Executed(0, Stage::Main)),
-        [Action::Ready]
+        [Action::Started, Action::Ready]
     );
     assert_eq!(
         machine.handle(ended(0, Stage::Main, 7)),
@@ -92,6 +93,7 @@ fn handlers_surround_the_app() {
     machine.handle(Event::AddApp {
         pre_start: true,
         post_stop: true,
+        tells: false,
     });
     assert_eq!(
         machine.handle(Event::StartApp(0)),
@@ -104,7 +106,7 @@ fn handlers_surround_the_app() {
     );
     assert_eq!(
         machine.handle(Event::Executed(0, Stage::Main)),
-        [Action::Ready]
+        [Action::Started, Action::Ready]
     );
     assert_eq!(
         machine.handle(ended(0, Stage::Main, 4)),
@@ -122,6 +124,7 @@ fn a_failing_pre_start_keeps_the_app_from_starting() {
     machine.handle(Event::AddApp {
         pre_start: true,
         post_stop: false,
+        tells: false,
     });
     machine.handle(Event::StartApp(0));
     machine.handle(Event::Seal);
@@ -137,6 +140,7 @@ fn an_open_pod_waits_for_more_apps() {
     machine.handle(Event::AddApp {
         pre_start: false,
         post_stop: false,
+        tells: false,
     });
     machine.handle(Event::StartApp(0));
     assert_eq!(
@@ -182,10 +186,12 @@ fn a_post_stop_handler_is_let_finish_but_not_for_ever() {
     machine.handle(Event::AddApp {
         pre_start: false,
         post_stop: true,
+        tells: false,
     });
     machine.handle(Event::AddApp {
         pre_start: false,
         post_stop: false,
+        tells: false,
     });
     machine.handle(Event::StartApp(0));
     machine.handle(Event::StartApp(1));
@@ -200,6 +206,7 @@ fn a_post_stop_handler_is_let_finish_but_not_for_ever() {
     machine.handle(Event::AddApp {
         pre_start: false,
         post_stop: true,
+        tells: false,
     });
     machine.handle(Event::StartApp(0));
     machine.handle(Event::Seal);
@@ -228,6 +235,7 @@ fn no_sequence_loses_an_app() {
             queue.push(Event::AddApp {
                 pre_start: next(2) == 0,
                 post_stop: next(2) == 0,
+                tells: false,
             });
             queue.push(Event::StartApp(app));
         }
@@ -283,4 +291,56 @@ fn no_sequence_loses_an_app() {
         // Pre-start, main and post-stop may still follow one another.
         assert!(exits <= 1, "ended {exits} times");
     }
+}
+
+fn teller() -> Event {
+    Event::AddApp {
+        pre_start: false,
+        post_stop: false,
+        tells: true,
+    }
+}
+
+#[test]
+fn a_pod_is_ready_when_the_last_app_has_said_so() {
+    let mut machine = started(1);
+    machine.sealed = false;
+    machine.handle(teller());
+    machine.handle(Event::StartApp(1));
+    machine.handle(Event::Seal);
+    machine.handle(Event::Executed(0, Stage::Main));
+    assert_eq!(
+        machine.handle(Event::Executed(1, Stage::Main)),
+        [Action::Started]
+    );
+    assert!(!machine.is_ready());
+    assert_eq!(machine.handle(Event::Told(1)), [Action::Ready]);
+    assert_eq!(machine.handle(Event::Told(1)), [], "only once");
+}
+
+#[test]
+fn an_app_that_ends_without_a_word_leaves_the_pod_unready() {
+    let mut machine = Machine::default();
+    machine.handle(teller());
+    machine.handle(Event::StartApp(0));
+    machine.handle(Event::Seal);
+    machine.handle(Event::Executed(0, Stage::Main));
+    assert_eq!(
+        machine.handle(ended(0, Stage::Main, 0)),
+        [Action::WriteStatus(0, 0), Action::Exit(0)]
+    );
+    assert!(!machine.is_ready());
+}
+
+#[test]
+fn a_word_before_the_exec_is_seen_counts() {
+    let mut machine = Machine::default();
+    machine.handle(teller());
+    machine.handle(Event::StartApp(0));
+    machine.handle(Event::Seal);
+    assert_eq!(machine.handle(Event::Told(0)), []);
+    assert_eq!(
+        machine.handle(Event::Executed(0, Stage::Main)),
+        [Action::Started, Action::Ready]
+    );
 }

@@ -6,6 +6,7 @@
 
 mod facts;
 mod report;
+mod starter;
 mod terminal;
 
 use std::path::Path;
@@ -82,6 +83,9 @@ fn run(verb: &str, args: &[&str]) -> Result<(), String> {
                     .spawn(),
             )?;
         }
+        ("notify", [text]) => starter::notify(text)?,
+        ("ready-fd", [fd]) => starter::line(number(fd)?)?,
+        ("answer-sockets", []) => starter::answer()?,
         ("facts", []) => facts::all(),
         ("report", words) => report::all(words)?,
         ("ps", []) => facts::processes(),
