@@ -5,10 +5,13 @@
 #   run        a small image out of the build's own products, run as a pod
 #   check      formatting, lints, unit tests, black-box tests, the table of floors (no root, under three minutes)
 #   root-test  pods for real, in namespaces of their own (root)
-#   vm-test    cgroup v2 and an initramfs host, in qemu without KVM
+#   old-kernel-test  the root suite again, where every call that Linux 4.4 lacks answers ENOSYS
+#   vm-test    other hosts: kernels, cgroups, inits, file systems, in qemu; docs/hosts.md is held against it
 #   test       all of these, the size budget, and a closing line of counts
+#   arch       aarch64 and riscv64: compiles, its system calls, unit tests under qemu's user-mode emulation
+#   initramfs  rkt as the init of a machine: KERNEL=FILE MODULES="overlay"; prints the command that boots it
 #   bench      ratios against crun, bwrap, runc, skopeo, umoci, podman and plain tools, measured side by side
-#   soak       long random runs, SOAK=<seconds>; the fuzzer, FUZZ=<seconds> for each target
+#   soak       long random runs, SOAK=<seconds>; the fuzzer, FUZZ=<seconds> for each target; the rig with all kernels
 #   fuzz       the fuzzer alone; what it finds is kept in target/fuzz/found
 #   size       budgets of the default and the smallest build; static; runs in an empty root
 #   install    PREFIX=/usr/local DESTDIR=
@@ -126,6 +129,14 @@ endif
 root-test: all
 	@tests/suite $(TALLY) root $(MAKE) --no-print-directory root-suite
 
+# After root-test, with whose run it is compared; without that it makes one of its own.
+.PHONY: old-kernel-test old-kernel-suite
+old-kernel-test: all
+	@tests/suite $(TALLY) old-kernel $(MAKE) --no-print-directory old-kernel-suite
+
+old-kernel-suite:
+	@$(ENV) CARGO="$(CARGO)" RUNNER=$(if $(filter yes,$(NEXTEST)),nextest,libtest) tests/old-kernel $(BIN)/oldkernel $(TALLY)
+
 vm-test: all
 	@tests/suite $(TALLY) vm $(MAKE) --no-print-directory vm-suite
 
@@ -140,11 +151,22 @@ size-suite:
 	$(STATIC) build --release --target $(TRIPLE) -p rkt --no-default-features --target-dir $(OUT)/least
 	tests/size $(BIN)/rkt $(OUT)/least/$(TRIPLE)/release/rkt
 
+.PHONY: arch arch-suite
+arch:
+	@tests/suite $(TALLY) arch $(MAKE) --no-print-directory arch-suite
+
+arch-suite:
+	ARCH_DIR=$(OUT)/arch tests/arch/run
+
 test: all
 	@rm -rf $(TALLY)
-	@rc=0; for suite in check root-test vm-test size; do \
+	@rc=0; for suite in check root-test old-kernel-test vm-test arch size; do \
 		$(MAKE) --no-print-directory $$suite || rc=1; \
 	done; tests/total $(TALLY) || rc=1; exit $$rc
+
+.PHONY: initramfs
+initramfs: all
+	@$(ENV) tests/initramfs/build $(OUT)/initramfs
 
 bench: all
 	@tests/images/build $(OUT)/images || true
@@ -155,6 +177,8 @@ soak: all
 	$(MAKE) --no-print-directory fuzz-selftest || rc=1; \
 	$(MAKE) --no-print-directory fuzz || rc=1; \
 	$(ENV) $(BIN)/soak $(SOAK) || rc=1; \
+	$(ENV) VM_SOAK=1 tests/vm/run || rc=1; \
+	ARCH_DIR=$(OUT)/arch ARCH_UNIT="aarch64 riscv64" tests/arch/run || rc=1; \
 	exit $$rc
 
 .PHONY: fuzz fuzz-selftest

@@ -72,7 +72,8 @@ pub fn run(args: &RunArgs, mut starter: Starter) -> Result<i32> {
     if !cgroups.devices_confined {
         plan.forbid_device_nodes();
     }
-    let (status, standing) = match start(args, plan, loaded, &cgroups, prepared, (starter, sockets)) {
+    let (status, standing) = match start(args, plan, loaded, &cgroups, prepared, (starter, sockets))
+    {
         Ok((outer, standing)) => {
             let pid1 = outer.pid1;
             // `rkt rm` is executed from a mount of its own.

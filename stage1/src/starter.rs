@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use model::{App, Fault, fault::Result};
 use pod::entry::RunArgs;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
@@ -102,8 +103,8 @@ impl Starter {
     pub fn ready(&mut self, uuid: &str, main: Option<i32>) {
         let main = main.map_or_else(String::new, |pid| format!("MAINPID={pid}\n"));
         self.tell(&format!("{main}READY=1\nSTATUS=pod {uuid} is ready"));
-        if let Some(line) = self.line.take() {
-            // A reader that has left has no use for it.
+        // A reader that has left has no use for it, and one that does not read must not keep the pod from being stopped.
+        if let Some(line) = self.line.take().filter(takes_more) {
             let _ = rustix::io::retry_on_intr(|| rustix::io::write(&line, b"\n"));
         }
     }
@@ -118,6 +119,17 @@ impl Starter {
             let _ = rustix::net::send(socket, text.as_bytes(), flags);
         }
     }
+}
+
+/// Whether a write returns at once. It is not made non-blocking for that: others may share it.
+fn takes_more(fd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::OUT)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&now)))
+        .is_ok_and(|ready| ready > 0)
 }
 
 /// Sockets of one app.
@@ -167,8 +179,13 @@ fn take_sockets(
         .take(count)
         .map(|number| {
             let name = names.next().filter(|name| is_name(name));
-            let fail =
-                |err| Fault::io("cannot take over", format!("descriptor {number} of LISTEN_FDS"), err);
+            let fail = |err| {
+                Fault::io(
+                    "cannot take over",
+                    format!("descriptor {number} of LISTEN_FDS"),
+                    err,
+                )
+            };
             if notify_fd == Some(number) {
                 return Err(Fault::usage(format!(
                     "descriptor {number} is one of LISTEN_FDS and cannot be that of --notify-fd"
@@ -255,7 +272,26 @@ mod tests {
         );
         let length = rustix::io::read(&reader, &mut buffer).unwrap();
         assert_eq!(&buffer[..length], b"\n");
-        assert_eq!(rustix::io::read(&reader, &mut buffer).unwrap(), 0, "it is closed");
+        assert_eq!(
+            rustix::io::read(&reader, &mut buffer).unwrap(),
+            0,
+            "it is closed"
+        );
         assert!(connect("relative").is_err());
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_holds_up_nobody() {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        while rustix::io::write(&writer, &[0; 4096]).is_ok() {}
+        rustix::io::ioctl_fionbio(&writer, false).unwrap();
+        let mut starter = Starter {
+            line: Some(writer),
+            ..Starter::default()
+        };
+        starter.ready("u-u-i-d", None);
+        assert!(starter.line.is_none(), "it is closed");
+        drop(reader);
     }
 }

@@ -3,6 +3,8 @@
 
 #[path = "blackbox/machine.rs"]
 mod machine;
+#[path = "blackbox/service.rs"]
+mod service;
 
 use serde_json::json;
 use std::path::Path;

@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("rkt-trust", 1),
     ("rkt-store", 2),
     ("rkt-pod", 2),
+    ("rkt-init", 2),
     ("rkt-fetch", 3),
     ("rkt-build", 3),
     ("rkt-stage1", 3),

@@ -90,7 +90,10 @@ impl Fetcher<'_> {
     pub fn find_stage1(&self, word: &str, exempt: bool) -> Result<ImageId> {
         match read_word(word, Reference::parse)? {
             Reference::Hash(prefix) => self.by_hash(&prefix),
-            Reference::Path(path) if exempt => crate::appc::file::import(self, Path::new(&path)),
+            Reference::Path(path) if exempt => {
+                self.may_add(&format!("file {path:?}"))?;
+                crate::appc::file::import(self, Path::new(&path))
+            }
             reference => Ok(self.locate(reference, None)?.id),
         }
     }
@@ -113,12 +116,14 @@ impl Fetcher<'_> {
         match reference {
             Reference::Hash(prefix) => self.by_hash(&prefix).map(origin),
             Reference::Path(path) => {
+                self.may_add(&format!("file {path:?}"))?;
                 let path = Path::new(&path);
                 let id = crate::appc::file::fetch(self, path, signature)?;
                 Ok(beside(id, self.policy))
             }
             Reference::Url(url) => self.by_url(&url, signature).map(origin),
             Reference::Local { path, pick } => {
+                self.may_add(&format!("{path:?}"))?;
                 let id = crate::appc::archive::fetch(self, &path, pick.as_ref())?;
                 Ok(beside(id, self.policy))
             }
@@ -127,10 +132,19 @@ impl Fetcher<'_> {
         }
     }
 
+    /// Before the network is asked, or a file read, for what could not be kept.
+    fn may_add(&self, what: &str) -> Result<()> {
+        self.store.check_writable().map_err(|fault| Fault {
+            cause: format!("{what} cannot be fetched: {}", fault.cause),
+            ..fault
+        })
+    }
+
     fn by_url(&self, url: &str, signature: Option<&str>) -> Result<ImageId> {
         if let Some(id) = self.stored_url(url, "URL", url)? {
             return Ok(id);
         }
+        self.may_add(&format!("URL \"{url}\""))?;
         crate::appc::by_url(self, url, signature)
     }
 
@@ -140,6 +154,7 @@ impl Fetcher<'_> {
         if let Some(id) = self.stored_url(&url, "docker image from URL", &url)? {
             return Ok(id);
         }
+        self.may_add(&format!("\"{url}\""))?;
         crate::appc::docker(self, &reference, text, &url)
     }
 
@@ -214,6 +229,7 @@ impl Fetcher<'_> {
         if self.policy == PullPolicy::Never {
             return Err(not_in_store(&format!("image name \"{word}\"")));
         }
+        self.may_add(&format!("image name \"{word}\""))?;
         crate::appc::by_name(self, &word, name, &labels, signature)
     }
 

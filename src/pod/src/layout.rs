@@ -6,6 +6,7 @@
 //! `appsinfo/<app>/rootfs`. Paths are relative to `P` unless said otherwise.
 
 use model::{AcName, PodUuid};
+use rustix::fs::StatVfsMountFlags;
 use std::path::{Path, PathBuf};
 
 use crate::state::Place;
@@ -61,6 +62,9 @@ pub const SHARED_VOLUMES: &str = "sharedVolumes";
 pub const LOG: &str = "log";
 /// The pod's control socket, see [`crate::control`].
 pub const CONTROL: &str = "control";
+/// Empty; the pod was made while the store could not be written, and its layers
+/// have no holds yet.
+pub const UNHELD: &str = "layers-not-held";
 /// Present while the pod is registered with the metadata service.
 pub const MDS_REGISTERED: &str = "mds-registered";
 
@@ -91,9 +95,20 @@ pub fn pod(data_dir: &Path, at: Place, uuid: &PodUuid) -> PathBuf {
     place(data_dir, at).join(uuid.as_str())
 }
 
-/// `<data>/locks/prepareLock`.
+/// `<data>/locks`; where that cannot be written (a data directory on squashfs)
+/// `<data>/pods/locks`, so that `pods` is all that must be.
+pub fn locks(data_dir: &Path) -> PathBuf {
+    let usual = data_dir.join("locks");
+    let there = rustix::fs::statvfs(&usual).or_else(|_| rustix::fs::statvfs(data_dir));
+    match there {
+        Ok(fs) if fs.f_flag.contains(StatVfsMountFlags::RDONLY) => pods(data_dir).join("locks"),
+        _ => usual,
+    }
+}
+
+/// `prepareLock` in [`locks`].
 pub fn prepare_lock(data_dir: &Path) -> PathBuf {
-    data_dir.join("locks").join("prepareLock")
+    locks(data_dir).join("prepareLock")
 }
 
 /// Image manifest of an app.

@@ -101,13 +101,16 @@ impl PrepareLock {
         };
         let file = match open() {
             Err(Errno::NOENT) => {
-                make_dir(data_dir)?;
-                make_dir(path.parent().unwrap_or(data_dir))?;
+                let locks = layout::locks(data_dir);
+                // The one above it is `pods` where the data directory is read-only.
+                for dir in [data_dir, locks.parent().unwrap_or(data_dir), &locks] {
+                    make_dir(data_dir, dir)?;
+                }
                 open()
             }
             other => other,
         };
-        let file = file.map_err(|err| Fault::io("open", path.display(), err))?;
+        let file = file.map_err(|err| unwritable(data_dir, "open", &path, err))?;
         rustix::io::retry_on_intr(|| fs::flock(&file, how))
             .map_err(|err| Fault::io("lock", path.display(), err))?;
         Ok(PrepareLock(file))
@@ -120,13 +123,36 @@ impl AsFd for PrepareLock {
     }
 }
 
-pub(crate) fn make_dir(path: &Path) -> Result<()> {
+/// Makes a directory of a data directory, or the latter itself.
+pub(crate) fn make_dir(data_dir: &Path, path: &Path) -> Result<()> {
     files::ignore_existing(fs::mkdirat(
         CWD,
         path,
         Mode::from_raw_mode(layout::DIR_MODE),
     ))
-    .map_err(|err| Fault::io("mkdir", path.display(), err))
+    .map_err(|err| unwritable(data_dir, "mkdir", path, err))
+}
+
+/// The failure to make something below a data directory. A read-only one is told
+/// what it lacks: a file system of its own for `pods`.
+pub(crate) fn unwritable(data_dir: &Path, verb: &str, path: &Path, err: Errno) -> Fault {
+    if err != Errno::ROFS {
+        return Fault::io(verb, path.display(), err);
+    }
+    let (dir, pods) = (data_dir.display(), layout::pods(data_dir));
+    let fault = Fault::refused(format!(
+        "\"{dir}\" is read-only, and no file system that takes pods is mounted on \"{}\"",
+        pods.display()
+    ));
+    let mount = format!("mount -t tmpfs -o mode=0750 tmpfs {}", pods.display());
+    match (data_dir.exists(), pods.exists()) {
+        (true, true) => fault.hint(mount),
+        (true, false) => fault.hint(format!(
+            "where \"{dir}\" is made, make the empty directory \"pods\" in it; then {mount}"
+        )),
+        (false, _) => Fault::io(verb, path.display(), err)
+            .hint("--dir names a data directory that can be written"),
+    }
 }
 
 /// `P/pod.lck`, held exclusively while a mutable pod's manifest is edited.

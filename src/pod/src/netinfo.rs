@@ -113,6 +113,7 @@ pub(crate) fn read(dir: impl AsFd) -> Result<Vec<NetInfo>> {
     match files::read_into(&dir, layout::NET_INFO, &mut buf) {
         // Empty: written just before a power cut.
         Err(Errno::NOENT) | Ok([]) => Ok(Vec::new()),
+        Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => Ok(Vec::new()),
         Ok(bytes) if bytes.len() < 2048 => parse(bytes).map_err(corrupt),
         Ok(_) => files::read(&dir, layout::NET_INFO, MAX)
             .map_err(|err| Fault::io("open", layout::NET_INFO, err))

@@ -33,7 +33,11 @@ type Applet = fn(Vec<OsString>) -> u8;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 /// Program names and what they stand for; any other name is rkt.
-const APPLETS: &[(&str, Applet)] = &[("rkt", rkt)];
+const APPLETS: &[(&str, Applet)] = &[
+    ("rkt", rkt),
+    #[cfg(feature = "init")]
+    ("init", |_| init::main()),
+];
 
 /// Exit status of rkt's own failures.
 const FAILED: u8 = 254;
@@ -48,6 +52,11 @@ fn main() -> ExitCode {
     // Before anything else: the entry points take no flags of ours.
     if words.first().is_some_and(|word| word == "stage1") {
         return ExitCode::from(low_byte(stage1::main(&words[1..])));
+    }
+    // By `rdinit=` the kernel executes us under any name, with words that it did not understand.
+    #[cfg(feature = "init")]
+    if init::started_by_the_kernel() {
+        return ExitCode::from(init::main());
     }
     let name = Path::new(&program).file_name().unwrap_or_default();
     let applet = APPLETS.iter().find(|(applet, _)| name == *applet);

@@ -9,7 +9,7 @@ use crate::entrypoint::{Stage1, Streams};
 use crate::env::Env;
 use crate::fetch::open_store;
 use crate::metadata::client;
-use crate::{leftovers, old_pod};
+use crate::{leftovers, old_pod, torn};
 use model::Fault;
 use model::fault::Result;
 use pod::entry::{Entry, GcArgs, NETWORK_STAYS};
@@ -18,7 +18,7 @@ use pod::{Place, Pod, layout};
 pub(crate) fn delete(env: &Env, pod: Pod) -> Result<()> {
     let uuid = pod.uuid().as_str().to_string();
     let torn = match pod.state().place() {
-        Place::ExitedGarbage => tear_down(env, &pod),
+        Place::ExitedGarbage => torn::mend(env, &pod).and_then(|()| tear_down(env, &pod)),
         _ => Ok(()),
     };
     if let Err(fault) = torn {

@@ -2,17 +2,16 @@
 //! takes here. Each row comes from a real attempt at the call, not from a
 //! version number, so a filter that answers ENOSYS shows as well.
 
+mod calls;
 mod lsm;
 mod network;
 mod userns;
 
 use crate::env::Env;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use std::os::fd::AsFd;
 use std::path::Path;
-use sys::clone::{Forked, Namespaces};
-use sys::exe::Way;
+
+pub(crate) use calls::{tell, tell_own_binary};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
@@ -38,12 +37,14 @@ pub fn doctor(env: &Env) -> Vec<Row> {
     let tried = userns::try_it(env);
     let inside = tried.as_ref().and_then(|tried| tried.as_ref().ok());
     let mut rows = vec![kernel(), userns::privileges(&tried), data_dir(env)];
+    rows.push(store(env));
     rows.push(overlay(match inside {
         Some(found) => found.no_overlay.clone(),
         None => unsupported_overlay(env),
     }));
-    let own = inside.map_or_else(own_binary_way, |found| found.own_binary);
-    rows.extend([openat2(), clone3(), pidfd(), mount_api(), own_binary(own)]);
+    let own = inside.map_or_else(calls::own_binary_way, |found| found.own_binary);
+    rows.extend(calls::rows());
+    rows.push(calls::own_binary(own));
     rows.extend(cgroups());
     rows.push(seccomp());
     rows.extend(userns::rows(&tried));
@@ -85,9 +86,30 @@ fn data_dir(env: &Env) -> Row {
             "",
         );
     }
-    match rustix::fs::access(&env.dir, rustix::fs::Access::WRITE_OK) {
+    let writable = |dir: &Path| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK);
+    match writable(&env.dir) {
         Ok(()) => row("data directory", Health::Ok, dir.to_string(), ""),
+        Err(Errno::ROFS) if writable(&pod::layout::pods(&env.dir)).is_ok() => {
+            let way = format!("{dir} is read-only; pods are written to {dir}/pods");
+            row("data directory", Health::Ok, way, "")
+        }
+        Err(Errno::ROFS) => {
+            let way = format!("{dir} is read-only, and so is {dir}/pods");
+            let why = "a writable file system is to be mounted on pods";
+            row("data directory", Health::Missing, way, why)
+        }
         Err(e) => row("data directory", Health::Missing, dir.to_string(), text(e)),
+    }
+}
+
+fn store(env: &Env) -> Row {
+    match crate::fetch::open_store(env) {
+        Ok(store) if store.is_read_only() => {
+            let way = "read-only: pods run, images are neither fetched nor removed";
+            row("store", Health::Ok, way, "")
+        }
+        Ok(_) => row("store", Health::Ok, "writable", ""),
+        Err(fault) => row("store", Health::Missing, "", fault.cause),
     }
 }
 
@@ -114,115 +136,6 @@ fn overlay(unsupported: Option<String>) -> Row {
             "images are copied into each pod",
             why,
         ),
-    }
-}
-
-fn openat2() -> Row {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let tried = rustix::fs::openat2(CWD, "/", flags, Mode::empty(), ResolveFlags::IN_ROOT);
-    if known(&tried) {
-        row(
-            "openat2",
-            Health::Ok,
-            "paths are confined by the kernel",
-            "",
-        )
-    } else {
-        row(
-            "openat2",
-            Health::Fallback,
-            "paths are walked step by step",
-            "needs Linux 5.6",
-        )
-    }
-}
-
-/// `/` is no cgroup: a kernel that knows clone3 into a cgroup says so (EBADF)
-/// before it makes a process.
-fn clone3() -> Row {
-    let slash = match rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(slash) => slash,
-        Err(e) => return row("clone3", Health::Missing, "", text(e)),
-    };
-    match sys::clone::fork_into(Namespaces::NONE, Some(slash.as_fd())) {
-        Ok(Forked::Child) => sys::process::exit_now(0),
-        Ok(Forked::Parent(pid)) => {
-            let _reaped = sys::process::wait(pid);
-            row(
-                "clone3",
-                Health::Ok,
-                "processes are born in their namespaces",
-                "",
-            )
-        }
-        Err(e) => match e.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::BADF) => row(
-                "clone3",
-                Health::Ok,
-                "processes are born in their namespaces and cgroup",
-                "",
-            ),
-            Some(Errno::NOSYS | Errno::PERM) => row(
-                "clone3",
-                Health::Fallback,
-                "clone; the cgroup is joined afterwards",
-                "needs Linux 5.3",
-            ),
-            Some(Errno::TOOBIG | Errno::INVAL) => row(
-                "clone3",
-                Health::Fallback,
-                "clone3; the cgroup is joined afterwards",
-                "birth in a cgroup needs Linux 5.7",
-            ),
-            _ => row(
-                "clone3",
-                Health::Fallback,
-                "clone",
-                model::fault::errno_text(&e),
-            ),
-        },
-    }
-}
-
-fn pidfd() -> Row {
-    use rustix::process::{PidfdFlags, getpid, pidfd_open};
-    if known(&pidfd_open(getpid(), PidfdFlags::empty())) {
-        row("pidfd", Health::Ok, "processes are named by fd", "")
-    } else {
-        row(
-            "pidfd",
-            Health::Fallback,
-            "processes are named by pid",
-            "needs Linux 5.3",
-        )
-    }
-}
-
-fn mount_api() -> Row {
-    use rustix::mount::{FsOpenFlags, fsopen};
-    if known(&fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)) {
-        row("mount API", Health::Ok, "fsopen", "")
-    } else {
-        row("mount API", Health::Fallback, "mount", "needs Linux 5.2")
-    }
-}
-
-fn own_binary_way() -> Option<Way> {
-    Some(sys::exe::protected().ok()?.1)
-}
-
-/// The detached bind takes open_tree and mount_setattr, so this row tells of both.
-fn own_binary(way: Option<Way>) -> Row {
-    const NAME: &str = "mount_setattr, own binary";
-    match way {
-        Some(Way::DetachedBind) => row(NAME, Health::Ok, "run from a detached read-only bind", ""),
-        Some(Way::SealedCopy) => row(
-            NAME,
-            Health::Fallback,
-            "run from a sealed copy in memory",
-            "open_tree or mount_setattr refused; they need root and Linux 5.12",
-        ),
-        None => row(NAME, Health::Missing, "none", "no memory for a copy"),
     }
 }
 

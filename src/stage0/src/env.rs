@@ -97,7 +97,7 @@ impl Env {
             (None, Some(dir)) => real_path(PathBuf::from(dir))?,
             (None, None) => default_dir()?,
         };
-        Ok(Env {
+        let env = Env {
             dir,
             system_config,
             local_config,
@@ -109,7 +109,9 @@ impl Env {
             progress: Arc::new(Silent),
             ask: Box::new(|_| Ok(None)),
             notes,
-        })
+        };
+        crate::doctor::tell(&env);
+        Ok(env)
     }
 }
 

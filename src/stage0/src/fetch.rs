@@ -30,6 +30,7 @@ pub fn fetch(
         return Err(Fault::usage("must provide at least one image"));
     }
     let store = open_store(env)?;
+    store.check_writable()?;
     let remarks = Remarks(env);
     let fetcher = fetcher(env, &store, policy, &remarks);
     for wanted in images {

@@ -10,7 +10,9 @@ use crate::target;
 use model::fault::Result;
 use model::reference::Reference;
 use model::{Context, Fault, ImageId, ImageManifest, Kind, PodUuid};
-use pod::{Place, Pod, PrepareLock, State};
+use pod::{Place, Pod, PrepareLock, Rootfs, State, layout};
+use rustix::fs::{AtFlags, unlinkat};
+use rustix::io::Errno;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -167,6 +169,8 @@ pub fn rm(env: &Env, images: &[String], sink: Sink) -> Result<()> {
         return Err(Fault::usage("must provide at least one image ID"));
     }
     let store = open_store(env)?;
+    store.check_writable()?;
+    hold_unheld(env, &store)?;
     let mut ids = Vec::new();
     let mut seen = HashSet::new();
     for word in images {
@@ -236,8 +240,10 @@ impl Tally {
 /// names, then whatever layers and trees nobody needs.
 pub fn gc(env: &Env, grace: Duration, sink: Sink) -> Result<()> {
     let store = open_store(env)?;
+    store.check_writable()?;
     // No pod may come between finding a layer unused and removing it.
     let _held = PrepareLock::exclusive(&env.dir)?;
+    hold_unheld(env, &store)?;
     let running = images_of_running_pods(env, sink)?;
     let alive = |uuid: &PodUuid| Pod::open(&env.dir, uuid).is_ok();
     let swept = store.gc(sys::time::now_ns(), grace, &running, &alive)?;
@@ -252,6 +258,51 @@ pub fn gc(env: &Env, grace: Duration, sink: Sink) -> Result<()> {
         tally.failed(fault, sink);
     }
     tally.close(sink)
+}
+
+/// Pods that were made while the store could not be written have no holds. It can
+/// be now: before anything goes, they get them.
+fn hold_unheld(env: &Env, store: &Store) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    for uuid in pod::list::names(&env.dir, &Place::ALL)? {
+        let unheld = |pod: &Pod| Ok(pod.read_file(layout::UNHELD)?.is_some());
+        let pod = match Pod::open(&env.dir, &uuid).and_then(|pod| Ok((unheld(&pod)?, pod))) {
+            Ok((true, pod)) => pod,
+            Ok((false, _)) => continue,
+            // It goes meanwhile.
+            Err(fault) if fault.kind == Kind::NotFound => continue,
+            Err(fault) => return Err(fault),
+        };
+        let needed = matches!(pod.state(), State::Prepared | State::Running);
+        match hold_all(store, &pod) {
+            Err(fault) if needed => return Err(fault),
+            // Never finished, or torn by a power cut: it will not run again.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn hold_all(store: &Store, pod: &Pod) -> Result<()> {
+    let mut roots = Vec::new();
+    for app in &pod.manifest()?.apps {
+        roots.push(pod.rootfs(&app.name)?);
+    }
+    if let Some(record) = pod.read_file(crate::legacy::TREE)? {
+        roots.push(Rootfs::parse(&record)?);
+    }
+    for root in roots {
+        if let Rootfs::Overlay { lowers, .. } = root {
+            store.hold_lowers(&lowers, pod.uuid())?;
+        }
+    }
+    store.sync_holds(pod.dir())?;
+    match unlinkat(pod.dir(), layout::UNHELD, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(err) => Err(Fault::io("unlink", layout::UNHELD, err)),
+    }
 }
 
 /// IDs as the manifests of running pods write them, cut to an image ID.

@@ -25,7 +25,7 @@ use std::path::{Component, Path, PathBuf};
 use store::{Store, Tree};
 
 /// Layers of the stage1 tree, written like an app's `rootfs` record.
-const TREE: &str = "stage1/tree";
+pub(crate) const TREE: &str = "stage1/tree";
 
 /// An image in the store that can be a stage1.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl Stage1Image {
         let tree = crate::prepare::render(store, &self.id, overlay)?;
         let root = make_dirs(pod, layout::STAGE1_ROOTFS)?;
         if overlay {
-            store.hold(&tree, pod.uuid())?;
+            crate::prepare::hold(store, &tree, pod)?;
         } else {
             copy_into(&tree, root.as_fd(), users)?;
         }

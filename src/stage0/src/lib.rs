@@ -46,6 +46,7 @@ mod target;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod torn;
 pub mod trust;
 mod users;
 

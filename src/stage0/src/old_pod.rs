@@ -15,7 +15,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Where the IPAM plugin host-local keeps its leases.
-const LEASES: &str = "/var/lib/cni/networks";
+pub(crate) const LEASES: &str = "/var/lib/cni/networks";
 const NETNS_DIRS: [&str; 2] = ["/var/run/netns", "/run/netns"];
 
 /// Undoes all of it that can be; the first failure is returned at the end.
@@ -53,7 +53,7 @@ fn is_component(name: &str) -> bool {
 }
 
 /// A lease is a file named after the address; its first line is the holder.
-fn release_leases(dir: &Path, uuid: &PodUuid) -> Result<()> {
+pub(crate) fn release_leases(dir: &Path, uuid: &PodUuid) -> Result<()> {
     let failed = |e| Fault::io("read", dir.display(), e);
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,

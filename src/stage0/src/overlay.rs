@@ -98,8 +98,11 @@ fn refused_to_user_namespace(dir: &Path) -> Option<String> {
     if !sys::userns::confined() {
         return None;
     }
-    let note = pod::layout::prepare_lock(dir).with_file_name("overlay-in-user-namespace");
-    let err = crate::proven::once(&note, &[dir], || try_in_user_namespace(dir)).err()?;
+    let note = pod::layout::locks(dir).join("overlay-in-user-namespace");
+    // Where upper directories come to lie.
+    let pods = pod::layout::pods(dir);
+    let place = if pods.exists() { &pods } else { dir };
+    let err = crate::proven::once(&note, &[place], || try_in_user_namespace(place)).err()?;
     let cause = model::fault::errno_text(&err);
     Some(format!("overlay in a user namespace: {cause}"))
 }
@@ -115,7 +118,7 @@ fn try_in_user_namespace(dir: &Path) -> io::Result<()> {
         sys::fs::remove_tree(test.as_fd(), name)?;
         rustix::fs::mkdirat(&test, name, Mode::RWXU)?;
     }
-    let tried = marked(test.as_fd()).and_then(|()| mounted(test.as_fd()));
+    let tried = marked(test.as_fd()).and_then(|()| mounted(test.as_fd(), &dir.join(TEST)));
     let removed = sys::fs::remove_tree(above.as_fd(), TEST);
     tried.and(removed)
 }
@@ -155,14 +158,19 @@ fn marked(test: BorrowedFd<'_>) -> io::Result<()> {
     )?)
 }
 
-fn mounted(test: BorrowedFd<'_>) -> io::Result<()> {
-    let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+const DIRECTORIES: [(&str, &str); 3] = [
+    ("lowerdir", "lower"),
+    ("upperdir", "upper"),
+    ("workdir", "work"),
+];
+
+fn mounted(test: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let overlay = match fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) {
+        Err(rustix::io::Errno::NOSYS) => return mounted_classic(path),
+        overlay => overlay?,
+    };
     let number = test.as_raw_fd();
-    for (key, name) in [
-        ("lowerdir", "lower"),
-        ("upperdir", "upper"),
-        ("workdir", "work"),
-    ] {
+    for (key, name) in DIRECTORIES {
         let path = format!("/proc/self/fd/{number}/{name}");
         fsconfig_set_string(overlay.as_fd(), key, path)?;
     }
@@ -170,6 +178,18 @@ fn mounted(test: BorrowedFd<'_>) -> io::Result<()> {
     // Else its end would sync the whole file system.
     fsconfig_set_flag(overlay.as_fd(), "volatile")?;
     Ok(fsconfig_create(overlay.as_fd())?)
+}
+
+/// By mount(2), which has to mount it somewhere: in a process with mounts of its own,
+/// where layers are those that have been opened there.
+fn mounted_classic(test: &Path) -> io::Result<()> {
+    let options = DIRECTORIES.map(|(key, name)| format!("{key}={name}"));
+    let options = format!("userxattr,{}", options.join(","));
+    crate::users::in_child(|| {
+        sys::mount::propagation("/", sys::mount::Flags::PRIVATE)?;
+        std::env::set_current_dir(test)?;
+        sys::mount::mount("overlay", ".", "overlay", sys::mount::Flags::NONE, &options)
+    })
 }
 
 fn open_dir(at: BorrowedFd<'_>, path: impl rustix::path::Arg) -> io::Result<OwnedFd> {

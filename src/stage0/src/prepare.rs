@@ -47,7 +47,10 @@ pub fn prepare(env: &Env, request: &PrepareRequest) -> Result<PodUuid> {
         .find_images()
         .message(|| "error finding images".into())?;
     let (mut pod, _) = checked.make(found)?;
-    pod.to_prepared()
+    checked
+        .store
+        .sync_holds(pod.dir())
+        .and_then(|()| pod.to_prepared())
         .message(|| "error setting up stage0".into())?;
     Ok(pod.uuid().clone())
 }
@@ -85,6 +88,17 @@ impl<'r> Checked<'r> {
             _ => {}
         }
         let store = open_store(env)?;
+        if store.is_read_only() {
+            let pods = layout::pods(&env.dir);
+            env.debug_note(
+                "stage0",
+                &format!(
+                    "the image store is read-only: layers need no holds, locks lie in {}",
+                    layout::locks(&env.dir).display()
+                ),
+            );
+            env.debug_note("stage0", &format!("pods are written to {}", pods.display()));
+        }
         let stage1 = stage1_image::select(env, &store, request.stage1.as_ref())?;
         if request.private_users {
             users::check(&stage1)?;
@@ -162,7 +176,7 @@ impl<'r> Checked<'r> {
             if !trees.contains_key(&id) {
                 let tree = render(&self.store, &id, overlay)?;
                 if overlay {
-                    self.store.hold(&tree, pod.uuid())?;
+                    hold(&self.store, &tree, pod)?;
                 }
                 trees.insert(id.clone(), tree);
             }
@@ -277,6 +291,15 @@ pub(crate) fn render(store: &Store, id: &ImageId, overlay: bool) -> Result<Tree>
         store.render_flat(id)
     };
     tree.message(|| "error rendering tree store".into())
+}
+
+/// Keeps the layers for the pod. Where the store is read-only they cannot go; the
+/// mark is for the day on which it can be written.
+pub(crate) fn hold(store: &Store, tree: &Tree, pod: &Pod) -> Result<()> {
+    if store.hold(tree, pod.uuid())? {
+        return Ok(());
+    }
+    pod.write_file(layout::UNHELD, b"")
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY

@@ -49,8 +49,9 @@ pub fn notify_fd(word: &str) -> Result<i32> {
     match sys::process::is_inherited(number) {
         true => Ok(number),
         false => Err(
-            Fault::usage(format!("--notify-fd={number}: no such descriptor is open"))
-                .hint(format!("in a shell: rkt run --notify-fd={number} ... {number}>FILE")),
+            Fault::usage(format!("--notify-fd={number}: no such descriptor is open")).hint(
+                format!("in a shell: rkt run --notify-fd={number} ... {number}>FILE"),
+            ),
         ),
     }
 }

@@ -117,6 +117,16 @@ pub(crate) fn select(env: &Env, store: &Store, choice: Option<&Choice>) -> Resul
     Stage1Image::of(store, id).map(Selected::Image)
 }
 
+/// Whether the flag names one of the two that are built in.
+pub fn is_built_in(choice: &Choice) -> Result<bool> {
+    let (Choice::Url(word)
+    | Choice::Path(word)
+    | Choice::Name(word)
+    | Choice::Hash(word)
+    | Choice::FromDir(word)) = choice;
+    Ok(by_name(word)?.is_some() || by_file(Path::new(word))?.is_some())
+}
+
 /// Where the packages of rkt put their stage1 images.
 const IMAGES_DIR: &str = "/usr/lib/rkt/stage1-images";
 

@@ -88,7 +88,7 @@ pub(crate) fn claim(data_dir: &Path, pod: &Pod) -> Result<Range> {
 }
 
 fn beside_locks(data_dir: &Path, name: &str) -> PathBuf {
-    layout::prepare_lock(data_dir).with_file_name(name)
+    layout::locks(data_dir).join(name)
 }
 
 /// First id and number of ids.
@@ -199,7 +199,8 @@ const TEST: &str = "idmap-test";
 const LOWER: &str = "lower";
 const UPPER: &str = "shown";
 
-fn in_child(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+/// Does something in a child with a mount namespace of its own.
+pub(crate) fn in_child(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     match fork_into(Namespaces::MOUNT, None)? {
         Forked::Child => sys::process::exit_now(match work() {
             Ok(()) => 0,

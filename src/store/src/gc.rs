@@ -58,6 +58,7 @@ impl Store {
         live_pods: &dyn Fn(&PodUuid) -> bool,
     ) -> Result<Swept> {
         let mut swept = Swept::default();
+        self.check_writable()?;
         let Some(root) = self.root()? else {
             return Ok(swept);
         };

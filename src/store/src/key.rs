@@ -54,6 +54,14 @@ pub(crate) fn fixups_of(id: &ImageId) -> String {
     format!("fixups-{}", id.as_str())
 }
 
+/// Whether one of the two has made this name.
+pub(crate) fn is_tree(name: &str) -> bool {
+    let image = name
+        .strip_prefix("deps-")
+        .or_else(|| name.strip_prefix("fixups-"));
+    image.is_some_and(|image| image.starts_with("sha512-") && !image.contains('/'))
+}
+
 pub(crate) fn parse_digests(json: &model::Value) -> Option<Vec<Digest>> {
     let parse = |text: &model::Value| -> Option<Digest> {
         let digest: Result<Digest> = Digest::parse(text.as_str()?);

@@ -170,6 +170,7 @@ impl Store {
         if let Some(held) = self.claim_tree(root, &name)? {
             return Ok(Some((name, held)));
         }
+        self.check_renders(&record.id)?;
         let layered = self.open_layers(root, &record.layers)?;
         let failed = |err| self.fault("render", &format!("{TREES}/{name}"), err);
         let staging = Staging::new(root).map_err(failed)?;

@@ -78,10 +78,10 @@ impl Packing {
             written().map_err(|err| store.fault("write", &packed_path(&id), err))?;
         }
         if let Some(entry) = UrlEntry::of(origin, &id) {
-            let noted = self
-                .inbox
-                .urls()
-                .and_then(|urls| entry.put(staging.dir(), urls.as_fd()));
+            let noted = self.inbox.urls().and_then(|urls| {
+                entry.put(staging.dir(), urls.as_fd())?;
+                Ok(rustix::fs::fsync(&urls)?)
+            });
             noted.map_err(|err| store.fault("write", &format!("{PACKED}/urls"), err))?;
         }
         Ok(record)

@@ -107,6 +107,8 @@ impl Store {
         let shelf = Shelf::layers(root);
         let placed = || -> io::Result<Held> {
             if let Some(held) = shelf.claim(id.as_str())? {
+                // Whoever placed it may have been killed before this.
+                shelf.sync()?;
                 return Ok(held);
             }
             // The one sync: what gets its final name is on the disk.

@@ -246,6 +246,8 @@ impl Store {
             files::write_new(staging.dir(), "record", 0o640, &record.to_bytes())?;
             files::share(staging.dir(), "record", root)?;
             set_last_used(staging.dir(), "record", record.last_used_ns)?;
+            // Or a power cut could leave an empty record, and no image.
+            rustix::fs::fsync(files::open_file(staging.dir(), "record")?)?;
             Ok(rustix::fs::renameat(
                 staging.dir(),
                 "record",

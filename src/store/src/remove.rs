@@ -65,6 +65,7 @@ impl Store {
     /// Removes an image. Pods that were made of it keep its files.
     pub fn remove(&self, id: &ImageId) -> Result<Removal> {
         let root = self.required_root()?;
+        self.check_writable()?;
         let unpacked = self.is_stored(root, id)?;
         let mut stale = Vec::new();
         let mut record = None;
@@ -82,6 +83,9 @@ impl Store {
                     stale.push(self.fault("remove", &format!("{IMAGES}/{}", id.as_str()), err));
                 }
             };
+            // Before any of its layers goes: after a power cut a record without its
+            // layers would be a broken image.
+            note(files::sync_dir(root, &format!("{IMAGES}/{}", id.as_str())));
             note(self.remove_folder(root, id));
             if let Some(record) = &record {
                 note(self.forget_name(root, &name_path(&record.name), id));

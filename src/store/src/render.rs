@@ -249,6 +249,22 @@ impl Store {
         })
     }
 
+    /// A read-only store has the trees that it came with.
+    pub(crate) fn check_renders(&self, id: &ImageId) -> Result<()> {
+        self.check_writable().map_err(|fault| {
+            Fault::refused(format!(
+                "image {:?} is not rendered yet, and {}",
+                id.as_str(),
+                fault.cause
+            ))
+            .hint(
+                "where the store can be written, rkt fetch renders an image for pods with \
+                 overlays, and rkt image render for pods without; then make the read-only copy \
+                 anew",
+            )
+        })
+    }
+
     fn build_tree(
         &self,
         root: BorrowedFd<'_>,
@@ -256,6 +272,7 @@ impl Store {
         list: Vec<Source>,
         tree_id: &str,
     ) -> Result<Held> {
+        self.check_renders(id)?;
         let farm = Farm::plan(self, root, &list)?;
         let failed = |err| self.fault("render", &format!("{TREES}/{tree_id}"), err);
         let staging = Staging::new(root).map_err(failed)?;

@@ -5,7 +5,7 @@
 use crate::files;
 use crate::inbox::Inbox;
 use model::{Fault, ImageId, fault::Result};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -48,6 +48,7 @@ pub struct Store {
     pub(crate) unpacks: bool,
     /// Once it was looked at.
     pub(crate) form: OnceLock<archive::Form>,
+    read_only: OnceLock<bool>,
 }
 
 impl Store {
@@ -61,6 +62,7 @@ impl Store {
             root: OnceLock::new(),
             unpacks: rustix::process::geteuid().is_root(),
             form: OnceLock::new(),
+            read_only: OnceLock::new(),
         };
         store.root()?;
         Ok(store)
@@ -85,6 +87,33 @@ impl Store {
             Err(Errno::NOENT) => Ok(None),
             Err(err) => Err(Fault::io("open", self.path.display(), err)),
         }
+    }
+
+    /// Whether the file system that the store lies on, or would be made on, takes
+    /// no changes: squashfs, or mounted read-only. Nothing can go from such a
+    /// store, so pods need no holds there.
+    pub fn is_read_only(&self) -> bool {
+        *self.read_only.get_or_init(|| {
+            let mut places = self.path.ancestors();
+            let found = places.find_map(|place| rustix::fs::statvfs(place).ok());
+            found.is_some_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
+        })
+    }
+
+    /// Before anything is changed: one answer instead of some call's "read-only
+    /// file system" half-way.
+    pub fn check_writable(&self) -> Result<()> {
+        if !self.is_read_only() {
+            return Ok(());
+        }
+        Err(Fault::refused(format!(
+            "the image store \"{}\" is read-only",
+            self.path.display()
+        ))
+        .hint(
+            "fetch and remove images where the store can be written and make its read-only copy \
+             anew, or mount it writable; rkt image list shows what is there",
+        ))
     }
 
     /// Root runs what lies in a store, so it takes only its own, or that of
@@ -112,6 +141,7 @@ impl Store {
 
     /// The store's directory, made with all its folders where they are missing.
     pub(crate) fn make(&self) -> Result<BorrowedFd<'_>> {
+        self.check_writable()?;
         let parent = self.path.parent().expect("the path ends in `store`");
         std::fs::DirBuilder::new()
             .recursive(true)

@@ -11,7 +11,7 @@ use crate::record::ImageRecord;
 use crate::staging::Staging;
 use crate::store::{Store, URLS};
 use model::{ImageId, fault::Result};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// What is known of the last fetch from a URL.
@@ -88,10 +88,14 @@ impl UrlEntry {
         }
     }
 
-    /// Replaces the note, by way of a file in a directory of our own.
+    /// Replaces the note, by way of a file in a directory of our own. After a power
+    /// cut there is the old note, the new one or none, not an empty file: that would
+    /// make us ask the server for what we have.
     pub(crate) fn put(&self, staging: BorrowedFd<'_>, dir: BorrowedFd<'_>) -> io::Result<()> {
-        files::write_new(staging, "url", 0o640, &self.to_bytes())?;
+        let note = files::create(staging, "url", 0o640)?;
+        (&note).write_all(&self.to_bytes())?;
         files::share(staging, "url", dir)?;
+        rustix::fs::fdatasync(&note)?;
         let name = entry_name(&self.url);
         Ok(rustix::fs::renameat(staging, "url", dir, name)?)
     }

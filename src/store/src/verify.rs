@@ -87,6 +87,7 @@ impl Store {
     /// the only copy; nor a tree that pods are using.
     pub fn repair(&self, id: &ImageId) -> Result<()> {
         let root = self.required_root()?;
+        self.check_writable()?;
         let record = self.require(root, id)?;
         if record.packed {
             return Err(lost(id, "the packed image is damaged".into()));

@@ -3,9 +3,16 @@
 //! A process that joins a hostile pod must not lead from `/proc/<pid>/exe` to
 //! the file on the host (CVE-2019-5736). So it runs from a read-only bind that
 //! is attached nowhere: 0.04 ms, and the page cache is shared. Where the
-//! kernel has no such thing, from a sealed copy in memory.
+//! kernel has no such thing, from a sealed copy in memory. Where it lacks both,
+//! from a classic bind whose mount namespace is gone. There is no way that runs
+//! the host's file itself.
 
-use crate::{check_long, mount, process};
+use crate::clone::{Forked, Namespaces, fork_into};
+use crate::mount::{self, Flags};
+use crate::{check_long, process, scm};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstat, fstatvfs, openat, readlinkat};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::ffi::CString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -17,7 +24,13 @@ pub enum Way {
     DetachedBind,
     /// A memfd sealed against writing: a copy in memory.
     SealedCopy,
+    /// mount(2) in a mount namespace that was made for it and has ended.
+    ClassicBind,
 }
+
+const OWN: &str = "/proc/self/exe";
+/// To work on a file without opening it.
+const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 /// An fd to execute our own binary from, and how it is protected.
 pub fn protected() -> io::Result<(OwnedFd, Way)> {
@@ -25,9 +38,16 @@ pub fn protected() -> io::Result<(OwnedFd, Way)> {
         mount::make_read_only(fd.as_fd(), false)?;
         Ok(fd)
     });
-    match bind {
-        Ok(fd) => Ok((fd, Way::DetachedBind)),
-        Err(_) => Ok((sealed_copy()?, Way::SealedCopy)),
+    if let Ok(fd) = bind {
+        return Ok((fd, Way::DetachedBind));
+    }
+    match sealed_copy() {
+        Ok(fd) => Ok((fd, Way::SealedCopy)),
+        Err(no_copy) => match classic_bind() {
+            Ok(fd) => Ok((fd, Way::ClassicBind)),
+            Err(err) if no_copy.raw_os_error() == Some(libc::ENOSYS) => Err(err),
+            Err(_) => Err(no_copy),
+        },
     }
 }
 
@@ -35,21 +55,87 @@ pub fn protected() -> io::Result<(OwnedFd, Way)> {
 /// runs from a mount of the former one, which cannot be cloned: there the name
 /// is tried, which leads to the same file or is not believed.
 fn clone_of_own() -> io::Result<OwnedFd> {
-    use rustix::fs::{CWD, Mode, OFlags, fstat, openat, readlinkat};
-    const OWN: &str = "/proc/self/exe";
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let own = openat(CWD, OWN, flags, Mode::empty())?;
+    let own = openat(CWD, OWN, PATH, Mode::empty())?;
     let cloned = mount::clone_tree(own.as_fd(), false);
     if !matches!(&cloned, Err(err) if err.raw_os_error() == Some(libc::EINVAL)) {
         return cloned;
     }
-    let name = readlinkat(CWD, OWN, Vec::new())?;
-    let named = openat(CWD, name, flags | OFlags::NOFOLLOW, Mode::empty())?;
-    let (ours, there) = (fstat(&own)?, fstat(&named)?);
-    if (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino) {
-        return cloned;
+    match by_name(own.as_fd())? {
+        Some((named, _)) => mount::clone_tree(named.as_fd(), false),
+        None => cloned,
     }
-    mount::clone_tree(named.as_fd(), false)
+}
+
+/// Our binary by the name that it has, and that name; none if that leads elsewhere.
+fn by_name(own: BorrowedFd<'_>) -> io::Result<Option<(OwnedFd, CString)>> {
+    let name = readlinkat(CWD, OWN, Vec::new())?;
+    let Ok(named) = openat(CWD, &name, PATH | OFlags::NOFOLLOW, Mode::empty()) else {
+        return Ok(None);
+    };
+    let (ours, there) = (fstat(own)?, fstat(&named)?);
+    let same = (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino);
+    Ok(same.then_some((named, name)))
+}
+
+/// A bind that no namespace has any more: a child makes it read-only in mounts of
+/// its own, hands it over and ends. What is left is the mount behind the fd, which
+/// nobody can reach to change it. A process that runs from such a bind goes on
+/// with it: its file has no name to bind again.
+fn classic_bind() -> io::Result<OwnedFd> {
+    let own = openat(CWD, OWN, PATH, Mode::empty())?;
+    if by_name(own.as_fd())?.is_none() {
+        read_only(own.as_fd())?;
+        return Ok(own);
+    }
+    let flags = SocketFlags::CLOEXEC;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    match fork_into(Namespaces::MOUNT, None)? {
+        Forked::Child => {
+            let made = bind_by_name(own.as_fd())
+                .and_then(|bind| scm::send(theirs.as_fd(), b"x", &[bind.as_fd()]));
+            process::exit_now(match made {
+                Ok(_) => 0,
+                Err(err) => err.raw_os_error().unwrap_or(libc::EIO),
+            })
+        }
+        Forked::Parent(pid) => {
+            drop(theirs);
+            let received = scm::receive(ours.as_fd(), &mut [0; 1]);
+            match process::wait(pid)? {
+                process::Ended::Exited(0) => {}
+                process::Ended::Exited(errno) => return Err(io::Error::from_raw_os_error(errno)),
+                process::Ended::Signalled(_) => return Err(Errno::IO.into()),
+            }
+            let bind = received?.1.pop().ok_or(Errno::IO)?;
+            read_only(bind.as_fd())?;
+            Ok(bind)
+        }
+    }
+}
+
+/// In a mount namespace of this process' own, over the name that the binary has.
+fn bind_by_name(own: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    mount::propagation("/", Flags::PRIVATE)?;
+    let (named, name) = by_name(own)?.ok_or(Errno::NOENT)?;
+    let place = format!("/proc/self/fd/{}", named.as_raw_fd());
+    mount::bind(&place, &place, false)?;
+    // The fd is of what lies beneath. By its name the bind is found, and proved by what
+    // follows: the same file, and the root of a mount (EINVAL), which it was not before.
+    let bind = openat(CWD, &name, PATH | OFlags::NOFOLLOW, Mode::empty())?;
+    let (ours, there) = (fstat(own)?, fstat(&bind)?);
+    if (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino) {
+        return Err(Errno::XDEV.into());
+    }
+    mount::remount_read_only(&format!("/proc/self/fd/{}", bind.as_raw_fd()))?;
+    Ok(bind)
+}
+
+fn read_only(file: BorrowedFd<'_>) -> io::Result<()> {
+    if fstatvfs(file)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        Ok(())
+    } else {
+        Err(Errno::NOSYS.into())
+    }
 }
 
 fn sealed_copy() -> io::Result<OwnedFd> {

@@ -298,34 +298,47 @@ fn joined(parts: &[&[u8]]) -> PathBuf {
     }
 }
 
+/// The libc crate has the name for some architectures only; the number is the same on all of ours.
+const FCHMODAT2: libc::c_long = 452;
+
 /// Sets the permission bits of what `name` in `dir` is; ELOOP if it is a link.
-/// `fchmodat2` is 6.6; before it the check and the change are two calls.
+/// Before Linux 6.6 (`fchmodat2`) through an fd of it, which takes /proc.
 pub fn chmod_nofollow(dir: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> io::Result<()> {
+    match fchmodat2(dir, name, mode) {
+        Err(err) if err.raw_os_error() == Some(libc::EOPNOTSUPP) => Err(Errno::LOOP.into()),
+        Err(err) if err.raw_os_error() == Some(libc::ENOSYS) => chmod_through_fd(dir, name, mode),
+        done => done,
+    }
+}
+
+/// The call alone, never through a link.
+pub fn fchmodat2(dir: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let path = crate::cstring(name)?;
     // SAFETY: `path` is a NUL-terminated string that lives over the call, and
     // the call only reads it; the fd is borrowed and open.
     let result = unsafe {
         libc::syscall(
-            libc::SYS_fchmodat2,
+            FCHMODAT2,
             dir.as_raw_fd(),
             path.as_ptr(),
             mode.bits(),
             libc::AT_SYMLINK_NOFOLLOW,
         )
     };
-    match crate::check_long(result) {
-        Ok(_) => Ok(()),
-        Err(err) if err.raw_os_error() == Some(libc::EOPNOTSUPP) => Err(Errno::LOOP.into()),
-        Err(err) if err.raw_os_error() == Some(libc::ENOSYS) => {
-            let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
-                return Err(Errno::LOOP.into());
-            }
-            Ok(rustix::fs::chmodat(dir, name, mode, AtFlags::empty())?)
-        }
-        Err(err) => Err(err),
+    crate::check_long(result).map(drop)
+}
+
+/// The fd is of what was looked at, whatever bears the name by then.
+fn chmod_through_fd(dir: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(dir, name, flags, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::Symlink {
+        return Err(Errno::LOOP.into());
     }
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(rustix::fs::chmodat(CWD, path, mode, AtFlags::empty())?)
 }
 
 /// Which mount an fd lies on, as far as the kernel tells: statx (5.8), fdinfo

@@ -136,10 +136,21 @@ struct MountAttr {
 const ATTR_RDONLY: u64 = 1;
 const ATTR_IDMAP: u64 = 0x10_0000;
 
-/// Makes the mount behind `fd` read-only, with all below it when `recursive`
-/// (Linux 5.12; the classic remount reaches one mount only). It becomes
-/// private as well: what the host mounts below later would be writable.
+/// Makes the mount behind `fd` read-only, with all below it when `recursive`. It
+/// becomes private as well: what the host mounts below later would be writable.
+///
+/// Before Linux 5.12 each mount is remounted on its own; `fd` must be the root of
+/// one that is attached here then.
 pub fn make_read_only(fd: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
+    match set_read_only(fd, recursive) {
+        Err(err) if err.raw_os_error() == Some(libc::ENOSYS) => {
+            make_read_only_classic(fd, recursive)
+        }
+        done => done,
+    }
+}
+
+fn set_read_only(fd: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
     set_attributes(
         fd,
         recursive,
@@ -166,6 +177,18 @@ pub fn idmap(tree: BorrowedFd<'_>, userns: BorrowedFd<'_>, recursive: bool) -> i
             userns_fd: userns.as_raw_fd() as u64,
         },
     )
+}
+
+/// Whether the kernel has mount_setattr, asked by changing nothing.
+pub fn knows_attributes() -> bool {
+    let nothing = MountAttr {
+        set: 0,
+        clear: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    let asked = set_attributes(rustix::fs::CWD, false, &nothing);
+    !matches!(asked, Err(err) if err.raw_os_error() == Some(libc::ENOSYS))
 }
 
 fn set_attributes(fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> io::Result<()> {
@@ -218,7 +241,7 @@ pub fn attach(
 ) -> io::Result<()> {
     let detached = clone_tree(source, recursive).and_then(|tree| {
         if read_only {
-            make_read_only(tree.as_fd(), recursive)?;
+            set_read_only(tree.as_fd(), recursive)?;
         }
         Ok(tree)
     });
@@ -256,46 +279,105 @@ fn attach_classic(
     recursive: bool,
     read_only: bool,
 ) -> io::Result<()> {
-    let by_fd = |fd: BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let all = || std::fs::read_to_string("/proc/self/mountinfo").map(|table| mounts(&table));
-    let before = all()?;
+    let before = all_mounts()?;
     bind(by_fd(source), by_fd(target), recursive)?;
     if !read_only {
         return Ok(());
     }
-    // The fds are of what lies beneath the new mounts; these are reached by their
-    // names only, which somebody may exchange meanwhile. So each is known by its id.
-    let mut new = all()?;
-    new.retain(|(id, _)| before.iter().all(|(known, _)| known != id));
+    let mut new = all_mounts()?;
+    new.retain(|mount| before.iter().all(|known| known.id != mount.id));
     if new.is_empty() {
         return Err(Errno::XDEV.into());
     }
-    for (_, point) in &new {
+    lock_each(&new)
+}
+
+fn make_read_only_classic(fd: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
+    // The mount itself is at hand; mount(2) says EINVAL if this is not its root.
+    lock_one(fd)?;
+    if !recursive {
+        return Ok(());
+    }
+    let MountOf::Id(top) = mount_of(fd)? else {
+        return Err(Errno::NOSYS.into());
+    };
+    let all = all_mounts()?;
+    lock_each(&below(&all, top))
+}
+
+/// These are reached by their names only, which somebody may exchange meanwhile. So
+/// each is known by its id.
+fn lock_each(mounts: &[Mount]) -> io::Result<()> {
+    for mount in mounts {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let there = rustix::fs::open(point.as_str(), flags, Mode::empty())?;
+        let there = rustix::fs::open(mount.point.as_str(), flags, Mode::empty())?;
         let MountOf::Id(found) = mount_of(there.as_fd())? else {
             return Err(Errno::NOSYS.into());
         };
-        if new.iter().all(|(id, _)| *id != found) {
+        if mounts.iter().all(|mount| mount.id != found) {
             return Err(Errno::XDEV.into());
         }
-        let name = by_fd(there.as_fd());
-        mount("", &name, "", Flags::PRIVATE, "")?;
-        remount_read_only(&name)?;
+        lock_one(there.as_fd())?;
     }
     Ok(())
 }
 
-/// Id and mount point of each mount, from the text of `/proc/<pid>/mountinfo`
-/// (proc(5)), in its order.
-fn mounts(table: &str) -> Vec<(u64, String)> {
+fn lock_one(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let name = by_fd(fd);
+    mount("", &name, "", Flags::PRIVATE, "")?;
+    remount_read_only(&name)
+}
+
+fn by_fd(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+/// A line of `/proc/<pid>/mountinfo`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mount {
+    id: u64,
+    parent: u64,
+    point: String,
+}
+
+fn all_mounts() -> io::Result<Vec<Mount>> {
+    std::fs::read_to_string("/proc/self/mountinfo").map(|table| mounts(&table))
+}
+
+/// Each mount, from the text of `/proc/<pid>/mountinfo` (proc(5)), in its order.
+fn mounts(table: &str) -> Vec<Mount> {
     table
         .lines()
         .filter_map(|line| {
             let mut fields = line.split(' ');
-            let id = fields.next()?.parse().ok()?;
-            Some((id, unescape(fields.nth(3)?)))
+            Some(Mount {
+                id: fields.next()?.parse().ok()?,
+                parent: fields.next()?.parse().ok()?,
+                point: unescape(fields.nth(2)?),
+            })
         })
+        .collect()
+}
+
+/// What is mounted below the mount `top`, at any depth. The table names a parent
+/// before its children, but for mounts that were moved: so until nothing is new.
+fn below(all: &[Mount], top: u64) -> Vec<Mount> {
+    let mut known = vec![top];
+    loop {
+        let new: Vec<u64> = all
+            .iter()
+            .filter(|mount| known.contains(&mount.parent) && !known.contains(&mount.id))
+            .map(|mount| mount.id)
+            .collect();
+        if new.is_empty() {
+            break;
+        }
+        known.extend(new);
+    }
+    let found = all.iter().filter(|mount| mount.id != top);
+    found
+        .filter(|mount| known.contains(&mount.id))
+        .cloned()
         .collect()
 }
 
@@ -326,14 +408,29 @@ fn unescape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::mounts;
+    use super::{below, mounts};
 
     #[test]
     fn mount_points_have_their_ids_and_are_unescaped() {
         let table = "1 0 8:1 / / rw - ext4 x rw\n2 1 0:1 / /a rw - tmpfs x rw\n\
                      3 2 0:1 / /a/b\\040c rw - tmpfs x rw\nnonsense\n";
-        let expected =
-            [(1, "/"), (2, "/a"), (3, "/a/b c")].map(|(id, point)| (id, point.to_string()));
-        assert_eq!(mounts(table), expected);
+        let found: Vec<_> = mounts(table)
+            .into_iter()
+            .map(|mount| (mount.id, mount.parent, mount.point))
+            .collect();
+        let expected = [(1, 0, "/"), (2, 1, "/a"), (3, 2, "/a/b c")]
+            .map(|(id, parent, point)| (id, parent, point.to_string()));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_is_below_a_mount_is_found_in_any_order() {
+        let table = "1 1 8:1 / / rw - x x rw\n5 4 8:1 / /a/b/c rw - x x rw\n2 1 8:1 / /a rw - x x rw\n\
+                     4 2 8:1 / /a/b rw - x x rw\n3 1 8:1 / /other rw - x x rw\n";
+        let all = mounts(table);
+        let ids = |top| -> Vec<u64> { below(&all, top).iter().map(|mount| mount.id).collect() };
+        assert_eq!(ids(2), [5, 4]);
+        assert_eq!(ids(3), []);
+        assert_eq!(ids(1), [5, 2, 4, 3]);
     }
 }

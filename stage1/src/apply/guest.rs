@@ -20,6 +20,7 @@ use crate::plan::Users;
 #[derive(Debug)]
 pub struct Guest {
     root: u32,
+    count: u32,
     /// A namespace with the pod's map, for the mounts.
     userns: OwnedFd,
 }
@@ -37,6 +38,7 @@ impl Guest {
         })?;
         Ok(Some(Guest {
             root: first,
+            count,
             userns,
         }))
     }
@@ -68,34 +70,42 @@ impl Guest {
             .map_err(building("the pod's root's identity"))?
     }
 
+    /// The host's number of an id of the pod's.
+    pub fn outside(&self, id: u32) -> Result<u32, Fault> {
+        if id >= self.count {
+            return Err(Fault::invalid(format!(
+                "id {id} is none of the {} that a pod with --private-users has",
+                self.count
+            )));
+        }
+        Ok(self.root + id)
+    }
+
     /// Mounts `source` at `target` with the pod's ids. `false`: its file system
-    /// cannot do that, and nothing is mounted.
+    /// cannot do that or the kernel is older than 5.12, and nothing is mounted.
     pub fn show(
         &self,
         source: BorrowedFd<'_>,
         target: &str,
         recursive: bool,
     ) -> Result<bool, Fault> {
-        let tree = mount::clone_tree(source, recursive).map_err(|err| too_old(err, target))?;
-        match mount::idmap(tree.as_fd(), self.userns.as_fd(), recursive) {
-            Ok(()) => {}
-            Err(err) if err.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+        let shown = mount::clone_tree(source, recursive).and_then(|tree| {
+            mount::idmap(tree.as_fd(), self.userns.as_fd(), recursive)?;
+            Ok(tree)
+        });
+        let tree = match shown {
+            Ok(tree) => tree,
+            Err(err)
+                if [Errno::INVAL, Errno::NOSYS]
+                    .map(|errno| Some(errno.raw_os_error()))
+                    .contains(&err.raw_os_error()) =>
+            {
                 return Ok(false);
             }
-            Err(err) => return Err(too_old(err, target)),
-        }
+            Err(err) => return Err(Fault::io("cannot show to the pod", target, err)),
+        };
         let place = super::open_directory_or_file(target)?;
         mount::move_tree(tree.as_fd(), place.as_fd()).map_err(building(target))?;
         Ok(true)
-    }
-}
-
-fn too_old(err: std::io::Error, target: &str) -> Fault {
-    let old = err.raw_os_error() == Some(Errno::NOSYS.raw_os_error());
-    let fault = Fault::io("cannot show to the pod", target, err);
-    if old {
-        fault.hint("--private-users with an overlay or with volumes needs Linux 5.12")
-    } else {
-        fault
     }
 }

@@ -83,7 +83,7 @@ pub fn outside(plan: &Plan, mutable: bool) -> Result<(), Fault> {
 /// What takes the pod's own namespaces; then the move.
 fn inside(plan: &Plan, etc: &EtcFiles) -> Result<(), Fault> {
     if matches!(plan.users, Users::Private { .. }) {
-        unlock_cwd().map_err(building("the pod's root"))?;
+        unlock_cwd("rkt/..").map_err(building("the pod's root"))?;
     }
     for directory in [
         "proc",
@@ -122,12 +122,20 @@ fn inside(plan: &Plan, etc: &EtcFiles) -> Result<(), Fault> {
 const TTY_GROUP: u32 = 5;
 
 /// Mounts that a process has from outside its user namespace are locked: they
-/// cannot be the root. A copy of the one here, laid over it, can.
-pub(super) fn unlock_cwd() -> std::io::Result<()> {
+/// cannot be the root. A copy of the one here, laid over it, can. `again` leads
+/// from here to here, past what is mounted now: before Linux 5.2 nothing else does.
+pub(super) fn unlock_cwd(again: &str) -> std::io::Result<()> {
     let here = rustix::fs::open(".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let tree = mount::clone_tree(here.as_fd(), true)?;
-    mount::move_tree(tree.as_fd(), here.as_fd())?;
-    Ok(rustix::process::fchdir(&tree)?)
+    match mount::clone_tree(here.as_fd(), true) {
+        Err(err) if err.raw_os_error() == Some(rustix::io::Errno::NOSYS.raw_os_error()) => {}
+        tree => {
+            let tree = tree?;
+            mount::move_tree(tree.as_fd(), here.as_fd())?;
+            return Ok(rustix::process::fchdir(&tree)?);
+        }
+    }
+    mount::bind(".", ".", true)?;
+    mount::chdir(again)
 }
 
 /// In a user namespace each app cannot mount its own: the kernel wants to see one

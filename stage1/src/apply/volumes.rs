@@ -38,7 +38,14 @@ pub(super) fn put(
                 .iter()
                 .flat_map(|app| &app.mounts)
                 .any(|mount| mount.volume == number && !mount.read_only);
-            show(volume, source.as_fd(), &target, guest, writes)
+            show(
+                volume,
+                source.as_fd(),
+                &target,
+                guest,
+                Files::Hosts { writes },
+            )
+            .map(drop)
         }
         Source::Empty {
             directory,
@@ -47,10 +54,18 @@ pub(super) fn put(
             gid,
         } => {
             let made = empty_volume(pod, directory, label)?;
-            if let Some(fresh) = &made.fresh {
-                own(fresh.as_fd(), *mode, *uid, *gid)?;
+            let mapped = show(volume, made.path.as_fd(), &target, guest, Files::Pods)?;
+            let Some(fresh) = &made.fresh else {
+                return Ok(());
+            };
+            match guest.filter(|_| !mapped) {
+                None => own(fresh.as_fd(), *mode, *uid, *gid),
+                // What cannot be shown with the pod's ids has to have them.
+                Some(guest) => {
+                    let (uid, gid) = (guest.outside(*uid)?, guest.outside(*gid)?);
+                    own(fresh.as_fd(), *mode, uid, gid)
+                }
             }
-            show(volume, made.path.as_fd(), &target, guest, true)
         }
         Source::CopyUp {
             directory,
@@ -58,7 +73,7 @@ pub(super) fn put(
             path,
         } => {
             let made = empty_volume(pod, directory, label)?;
-            show(volume, made.path.as_fd(), &target, guest, true)?;
+            show(volume, made.path.as_fd(), &target, guest, Files::Pods)?;
             // Through the mount: the owners that the app's root shows are kept.
             match (made.fresh, apps.get(*app)) {
                 (Some(_), Some(app)) => {
@@ -81,46 +96,68 @@ fn readable(path: &str) -> Result<OwnedFd, Fault> {
     rustix::fs::open(path, flags, Mode::empty()).map_err(|err| Fault::io("open", path, err))
 }
 
-/// Binds a volume's source, with the pod's ids where it has some.
+/// Whose the files of a volume are.
+enum Files {
+    /// The host's, which keep their owners.
+    Hosts { writes: bool },
+    /// The pod's own.
+    Pods,
+}
+
+/// Binds a volume's source. Whether it shows with the ids of a pod that has some.
 fn show(
     volume: &VolumePlan,
     source: BorrowedFd<'_>,
     target: &str,
     guest: Option<&Guest>,
-    writes: bool,
-) -> Result<(), Fault> {
+    files: Files,
+) -> Result<bool, Fault> {
+    let bind = || {
+        mount::bind(through_proc(source), target, volume.recursive)
+            .map_err(|err| Fault::io("cannot bind volume", format!("\"{}\"", volume.name), err))
+    };
     let stat = rustix::fs::fstat(source).map_err(building_rx(&volume.name))?;
     let kind = FileType::from_raw_mode(stat.st_mode);
     match kind {
         FileType::Directory => mkdir(target, 0o755)?,
         _ => touch(target, 0o600)?,
     }
-    if let Some(guest) = guest {
-        if guest.show(source, target, volume.recursive)? {
-            return lock(volume, target, writes);
-        }
-        // Nobody owns what is in a device, a socket or a pipe.
-        let files = matches!(kind, FileType::Directory | FileType::RegularFile);
-        if files && writes {
-            return Err(Fault::unsupported(format!(
-                "volume \"{}\": its file system cannot show files with other owners (idmapped mounts)",
-                volume.name
-            ))
-            .hint("mount it read-only (readOnly=true) or, if something is mounted below it, recursive=false"));
-        }
-        if files {
-            crate::say::err(format_args!(
-                "stage1: warning: volume \"{}\": its files show no owner in the pod, since their file system has no idmapped mounts",
-                volume.name
-            ));
+    let Some(guest) = guest else {
+        return bind().map(|()| false);
+    };
+    let mapped = guest.show(source, target, volume.recursive)?;
+    match files {
+        Files::Pods if mapped => {}
+        Files::Pods => bind()?,
+        Files::Hosts { writes } => {
+            if !mapped {
+                unmapped(volume, kind, writes)?;
+                bind()?;
+            }
+            lock(volume, target, writes)?;
         }
     }
-    mount::bind(through_proc(source), target, volume.recursive)
-        .map_err(|err| Fault::io("cannot bind volume", format!("\"{}\"", volume.name), err))?;
-    match guest {
-        Some(_) => lock(volume, target, writes),
-        None => Ok(()),
+    Ok(mapped)
+}
+
+/// What becomes of the host's files that have no owner in the pod.
+fn unmapped(volume: &VolumePlan, kind: FileType, writes: bool) -> Result<(), Fault> {
+    // Nobody owns what is in a device, a socket or a pipe.
+    if !matches!(kind, FileType::Directory | FileType::RegularFile) {
+        return Ok(());
     }
+    if writes {
+        return Err(Fault::unsupported(format!(
+            "volume \"{}\": its file system or the kernel cannot show files with other owners (idmapped mounts)",
+            volume.name
+        ))
+        .hint("mount it read-only (readOnly=true) or, if something is mounted below it, recursive=false; idmapped mounts need Linux 5.12"));
+    }
+    crate::say::err(format_args!(
+        "stage1: warning: volume \"{}\": its files show no owner in the pod, since there are no idmapped mounts of them",
+        volume.name
+    ));
+    Ok(())
 }
 
 /// What no app writes to is made read-only out here: the kernel locks that for the

@@ -22,7 +22,7 @@ use sys::process::{self, Ended};
 use sys::signal::{self, Signals};
 use sys::{creds, ns};
 
-use crate::child::{Given, self, Command, Failure};
+use crate::child::{self, Command, Failure, Given};
 use crate::flavor::{self, Flavor};
 use crate::load;
 use crate::outer::screen::{Screen, Wish};

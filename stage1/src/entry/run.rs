@@ -1,6 +1,6 @@
 //! `run`: the pod in the current directory, from here to its end.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use model::{Fault, fault::Result};
 use pod::entry::{LOCK_FD, MDS_TOKEN, RunArgs};
@@ -29,26 +29,30 @@ pub fn run(words: &[String]) -> Result<i32> {
             sys::process::inherited(number)
                 .map_err(|err| Fault::io("cannot take over", "the pod's lock", err))
         })?;
-    // The lock is taken over first: it must not be among the sockets that are handed on.
-    let starter = Starter::take(&args)?;
-    // Whatever else the caller had open is no business of a pod.
-    let kept: Vec<_> = starter.fds().chain([lock.as_fd()]).collect();
-    sys::process::close_all_except(&kept);
-    let status = match flavor::of_pod() {
-        // PID 1 holds the lock with us; both were given it by the fork.
-        Flavor::Native => {
-            let status = outer::run(&args, starter);
-            drop(lock);
-            status
-        }
-        Flavor::Fly => flavor::fly::run(&args, lock, starter),
-    };
+    let status = become_pod(&args, lock);
     if !args.rm || args.detach {
         return status;
     }
     // A pod that could not even be set up is to go as well.
     let status = status.unwrap_or_else(|fault| crate::say::fault("stage1", &fault));
     remove(&args, status)
+}
+
+fn become_pod(args: &RunArgs, lock: OwnedFd) -> Result<i32> {
+    // The lock was taken over first: it must not be among the sockets that are handed on.
+    let starter = Starter::take(args)?;
+    // Whatever else the caller had open is no business of a pod.
+    let kept: Vec<_> = starter.fds().chain([lock.as_fd()]).collect();
+    sys::process::close_all_except(&kept);
+    match flavor::of_pod() {
+        // PID 1 holds the lock with us; both were given it by the fork.
+        Flavor::Native => {
+            let status = outer::run(args, starter);
+            drop(lock);
+            status
+        }
+        Flavor::Fly => flavor::fly::run(args, lock, starter),
+    }
 }
 
 /// `--rm`: hands over to `rkt rm`, which knows how, and which ends with the

@@ -13,8 +13,8 @@ use sys::clone::{Forked, Namespaces, fork_into};
 
 use super::Supplies;
 use super::machine::{AppId, Stage};
-use super::teller::Teller;
 use super::output::Output;
+use super::teller::Teller;
 use crate::child::{self, Command, Given, Streams};
 use crate::plan::{AppPlan, Handler};
 

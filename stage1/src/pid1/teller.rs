@@ -78,7 +78,9 @@ impl Teller {
                 (_, Err(_)) => return Word::NotYet,
             };
             let ready = match self {
-                Teller::Socket(_) => said.split(|byte| *byte == b'\n').any(|line| line == b"READY=1"),
+                Teller::Socket(_) => said
+                    .split(|byte| *byte == b'\n')
+                    .any(|line| line == b"READY=1"),
                 Teller::Pipe(_) => said.contains(&b'\n'),
             };
             if ready {

@@ -17,8 +17,8 @@ mod private_users;
 mod readonly;
 mod redis;
 mod run;
-mod starter;
 mod settings;
+mod starter;
 mod terminal;
 mod torn;
 

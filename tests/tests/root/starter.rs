@@ -137,8 +137,15 @@ root_test! {
 }
 
 /// `rkt run` as an init with a socket starts it: the listener as descriptor 3, and the variables that say so.
-fn activated(s: &Scratch, socket: OwnedFd, args: &[&str], image: &Path, then: &[&str]) -> std::process::Child {
-    let shell = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web exec \"$0\" \"$@\"";
+fn activated(
+    s: &Scratch,
+    socket: OwnedFd,
+    args: &[&str],
+    image: &Path,
+    then: &[&str],
+) -> std::process::Child {
+    let shell =
+        "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web exec \"$0\" \"$@\"";
     let mut command = Rkt::new(s)
         .through(&["/bin/sh", "-c", shell], &tests::rkt::binary())
         .args(["run", "--net=none"])
@@ -146,12 +153,19 @@ fn activated(s: &Scratch, socket: OwnedFd, args: &[&str], image: &Path, then: &[
         .arg(image)
         .args(then)
         .command();
-    let child = command.stdin(socket).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = command
+        .stdin(socket)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
     child.expect("a shell")
 }
 
 fn end(child: std::process::Child) -> Output {
-    Output::of("rkt run".into(), &child.wait_with_output().expect("our child"))
+    Output::of(
+        "rkt run".into(),
+        &child.wait_with_output().expect("our child"),
+    )
 }
 
 root_test! {

@@ -73,7 +73,9 @@ mod tests {
         assert_eq!(Readiness::parse("exec").unwrap(), Readiness::Exec);
         assert_eq!(Readiness::parse("notify").unwrap(), Readiness::Notify);
         assert_eq!(Readiness::parse("fd:3").unwrap(), Readiness::Fd(3));
-        for word in ["", "fd", "fd:", "fd:2", "fd:256", "fd:-3", "fd:x", "Notify", "socket"] {
+        for word in [
+            "", "fd", "fd:", "fd:2", "fd:256", "fd:-3", "fd:x", "Notify", "socket",
+        ] {
             assert!(Readiness::parse(word).is_err(), "{word}");
         }
     }

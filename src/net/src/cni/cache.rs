@@ -164,7 +164,13 @@ fn entry(value: &Value, site: &Site<'_>, network: &Network, if_name: &str) -> Re
 /// Forgets the attachment. Nothing there is no failure.
 pub(crate) fn remove(site: &Site<'_>, network: &Network, if_name: &str) -> Result<()> {
     for path in [draft(site, network, if_name), path(site, network, if_name)] {
+        // On a read-only file system the kernel does not look whether it is there.
+        let gone = || {
+            let there = std::fs::symlink_metadata(&path);
+            there.is_err_and(|err| err.kind() == ErrorKind::NotFound)
+        };
         match std::fs::remove_file(&path) {
+            Err(err) if err.kind() == ErrorKind::ReadOnlyFilesystem && gone() => {}
             Err(err) if err.kind() != ErrorKind::NotFound => {
                 return Err(Fault::io("remove", path.display(), err));
             }

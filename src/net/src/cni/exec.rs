@@ -9,7 +9,7 @@ use model::{Fault, fault::Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpid,
 };
@@ -90,24 +90,44 @@ pub(super) fn run(path: &Path, input: &[u8], env: &[CString], wait: Wait) -> Res
 
 type Pipe = (OwnedFd, OwnedFd);
 
-/// The input as a file, so that nobody has to write while others read; and a
+/// The input ready to be read, so that nobody has to write while others read; and a
 /// pipe for each output, only our end of which does not block.
-fn streams(input: &[u8]) -> std::io::Result<(File, Pipe, Pipe)> {
-    let flags = MemfdFlags::CLOEXEC;
-    let stdin = match memfd_create("cni", flags | MemfdFlags::NOEXEC_SEAL) {
-        // Before Linux 6.3.
-        Err(Errno::INVAL) => memfd_create("cni", flags)?,
-        other => other?,
+fn streams(input: &[u8]) -> std::io::Result<(OwnedFd, Pipe, Pipe)> {
+    let stdin = match in_memory(input) {
+        Err(err) if err.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => in_pipe(input)?,
+        stdin => stdin?,
     };
-    let mut stdin = File::from(stdin);
-    stdin.write_all(input)?;
-    stdin.rewind()?;
     let pipe = || -> std::io::Result<Pipe> {
         let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
         fcntl_setfl(&ours, OFlags::NONBLOCK)?;
         Ok((ours, theirs))
     };
     Ok((stdin, pipe()?, pipe()?))
+}
+
+fn in_memory(input: &[u8]) -> std::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC;
+    let file = match memfd_create("cni", flags | MemfdFlags::NOEXEC_SEAL) {
+        // Before Linux 6.3.
+        Err(Errno::INVAL) => memfd_create("cni", flags)?,
+        other => other?,
+    };
+    let mut file = File::from(file);
+    file.write_all(input)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+/// Where there are no files in memory: a pipe that has room for all of it.
+fn in_pipe(input: &[u8]) -> std::io::Result<OwnedFd> {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    if fcntl_getpipe_size(&writer)? < input.len() {
+        fcntl_setpipe_size(&writer, input.len())?;
+    }
+    // It has room, or this is an error instead of a wait for ever.
+    fcntl_setfl(&writer, OFlags::NONBLOCK)?;
+    File::from(writer).write_all(input)?;
+    Ok(reader)
 }
 
 /// A program that is just being written (ETXTBSY) is tried again for a while.

@@ -28,6 +28,7 @@ fn full() -> RunArgs {
         ipc: Some(IpcMode::Parent),
         detach: true,
         rm: true,
+        notify_fd: Some(9),
         uuid: uuid(),
     }
 }
@@ -50,6 +51,7 @@ fn run_has_rkts_order() {
         "--ipc=parent",
         "--detach",
         "--rm",
+        "--notify-fd=9",
         UUID,
     ];
     assert_eq!(words, want);
@@ -91,9 +93,9 @@ fn old_interfaces_get_what_they_know() {
             assert_eq!(has, version >= since, "{flag} at {version}");
         }
         assert!(
-            !words
-                .iter()
-                .any(|word| word == "--detach" || word == "--rm")
+            !words.iter().any(|word| word == "--detach"
+                || word == "--rm"
+                || word.starts_with("--notify-fd"))
         );
         assert_eq!(warnings.len(), warned.len());
         for (warning, flag) in warnings.iter().zip(warned) {

@@ -41,7 +41,7 @@ impl Pod {
             }
             other => other,
         };
-        made.map_err(|err| Fault::io("mkdir", path.display(), err))?;
+        made.map_err(|err| lock::unwritable(data_dir, "mkdir", &path, err))?;
         let dir = files::open_dir_path(&path);
         let dir = dir.map_err(|err| Fault::io("open", path.display(), err))?;
         let data_dir = data_dir.to_path_buf();
@@ -426,11 +426,12 @@ fn lies_at(dir: &OwnedFd, path: &Path) -> bool {
 }
 
 fn make_places(data_dir: &Path) -> Result<()> {
-    lock::make_dir(data_dir)?;
-    lock::make_dir(&layout::pods(data_dir))?;
+    let make = |dir: &Path| lock::make_dir(data_dir, dir);
+    make(data_dir)?;
+    make(&layout::pods(data_dir))?;
     Place::ALL
         .iter()
-        .try_for_each(|place| lock::make_dir(&layout::place(data_dir, *place)))
+        .try_for_each(|place| make(&layout::place(data_dir, *place)))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod prepare;
 pub mod rm;
 pub mod run;
 pub mod run_prepared;
+pub mod service;
 pub mod status;
 pub mod stop;
 pub mod trust;
@@ -61,6 +62,7 @@ pub static ROOT: Command = Command {
         &rm::COMMAND,
         &run::COMMAND,
         &run_prepared::COMMAND,
+        &service::COMMAND,
         &status::COMMAND,
         &stop::COMMAND,
         &trust::COMMAND,

@@ -65,6 +65,7 @@ fn look(plan: &Plan, dir: Option<&Path>) -> String {
     report += match sys::exe::protected() {
         Ok((_, Way::DetachedBind)) => "binary bind\n",
         Ok((_, Way::SealedCopy)) => "binary copy\n",
+        Ok((_, Way::ClassicBind)) => "binary classic\n",
         Err(_) => "",
     };
     // The last: it hides what else is in there.
@@ -121,6 +122,7 @@ fn understand(report: &str) -> Result<Found> {
         no_overlay: one("no-overlay"),
         own_binary: one("binary").map(|word| match word.as_str() {
             "bind" => Way::DetachedBind,
+            "classic" => Way::ClassicBind,
             _ => Way::SealedCopy,
         }),
     })

@@ -6,6 +6,7 @@
 
 mod neighbours;
 mod races;
+mod ways_out;
 
 use rustix::fs::{Mode, OFlags};
 use std::path::Path;
@@ -66,6 +67,7 @@ fn run(words: &[&str]) -> Result<(), String> {
             .iter()
             .for_each(|path| println!("write {path}={}", write(path))),
         ["descriptors"] => descriptors(),
+        ["escape", canary] => ways_out::all(canary),
         ["abstract", names @ ..] => names
             .iter()
             .for_each(|name| println!("abstract {name}={}", connect(name))),
