@@ -258,14 +258,15 @@ mod tests {
             (
                 "run-prepared",
                 "--dns= --dns-domain=\"\" --dns-opt= --dns-search= --hostname=\"\" --hosts-entry= \
-                 --interactive[=false] --ipc=\"\" --mds-register[=false] --net[=default]",
+                 --interactive[=false] --ipc=\"\" --mds-register[=false] --net[=default] \
+                 --notify-fd=\"\"",
             ),
             (
                 "prepare",
                 "--annotation= --caps-remove= --caps-retain= --cpu= --cpu-shares= --environment= \
                  --exec= --group= --inherit-env[=false] --memory= --mount= --name= \
                  --no-overlay[=false] --oom-score-adj= --pod-manifest=\"\" --port= \
-                 --private-users[=false] --pull-policy=\"new\" --quiet[=false] \
+                 --private-users[=false] --pull-policy=\"new\" --quiet[=false] --readiness= \
                  --readonly-rootfs= --rlimit= --seccomp= --set-env= --set-env-file= --signature= \
                  --stage1-from-dir= --stage1-hash= --stage1-name= --stage1-path= --stage1-url= \
                  --supplementary-gids= --sysctl= --user= --user-annotation= --user-label= --volume= \
@@ -277,9 +278,9 @@ mod tests {
                  --detach[=false] --dns= --dns-domain=\"\" --dns-opt= --dns-search= \
                  --environment= --exec= --group= --hostname=\"\" --hosts-entry= \
                  --inherit-env[=false] --interactive[=false] --ipc=\"\" --mds-register[=false] \
-                 --memory= --mount= --name= --net[=default] --no-overlay[=false] \
+                 --memory= --mount= --name= --net[=default] --no-overlay[=false] --notify-fd=\"\" \
                  --oom-score-adj= --pod-manifest=\"\" --port= --private-users[=false] \
-                 --pull-policy=\"new\" --quiet[=false] --readonly-rootfs= --rlimit= --rm[=false] --seccomp= \
+                 --pull-policy=\"new\" --quiet[=false] --readiness= --readonly-rootfs= --rlimit= --rm[=false] --seccomp= \
                  --set-env= --set-env-file= --signature= --stage1-from-dir= --stage1-hash= --stage1-name= \
                  --stage1-path= --stage1-url= --supplementary-gids= --sysctl= --user= --user-annotation= \
                  --user-label= --uuid-file-save=\"\" --volume= --working-dir=",

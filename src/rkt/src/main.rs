@@ -49,14 +49,14 @@ fn main() -> ExitCode {
     } else {
         words.remove(0)
     };
-    // Before anything else: the entry points take no flags of ours.
-    if words.first().is_some_and(|word| word == "stage1") {
-        return ExitCode::from(low_byte(stage1::main(&words[1..])));
-    }
-    // By `rdinit=` the kernel executes us under any name, with words that it did not understand.
+    // Before anything else: by `rdinit=` the kernel executes us under any name, with words that it did not understand.
     #[cfg(feature = "init")]
     if init::started_by_the_kernel() {
         return ExitCode::from(init::main());
+    }
+    // The entry points take no flags of ours.
+    if words.first().is_some_and(|word| word == "stage1") {
+        return ExitCode::from(low_byte(stage1::main(&words[1..])));
     }
     let name = Path::new(&program).file_name().unwrap_or_default();
     let applet = APPLETS.iter().find(|(applet, _)| name == *applet);

@@ -137,7 +137,9 @@ impl Outer {
                 self.ready = true;
                 // A detached pod is watched through its own first process.
                 let main = self.detach.then_some(self.pid1);
-                self.starter.ready(&self.uuid, main);
+                if self.asked == 0 {
+                    self.starter.ready(&self.uuid, main);
+                }
             }
             // Text of the image's making is shown, not obeyed by the terminal.
             Message::Broken(text) | Message::Complaint(text) => {

@@ -134,7 +134,9 @@ pub(crate) fn environment(call: &Call<'_>, command: &str) -> Result<Vec<CString>
     let theirs: Vec<(OsString, OsString)> = std::env::vars_os()
         .filter(|(key, _)| {
             let key = key.as_bytes();
-            !key.starts_with(b"CNI_") && !key.starts_with(b"RKT_")
+            // Nor what an init gave rkt for the pod: a plugin does not speak for it.
+            let for_the_pod = key == b"NOTIFY_SOCKET" || key.starts_with(b"LISTEN_");
+            !key.starts_with(b"CNI_") && !key.starts_with(b"RKT_") && !for_the_pod
         })
         .collect();
     let has_path = theirs.iter().any(|(key, _)| key == "PATH");
