@@ -6,7 +6,7 @@
 
 use crate::{check, check_long};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Whether packets can pass the device: it is up, and so is the other end.
 pub fn running(socket: BorrowedFd<'_>, device: &str) -> io::Result<bool> {
@@ -118,6 +118,21 @@ fn filter_udp(socket: &OwnedFd, port: u16) -> io::Result<()> {
         op(BPF_RET | BPF_K, 0, 0, 0x4_0000),
         op(BPF_RET | BPF_K, 0, 0, 0),
     ];
+    attach(socket.as_fd(), &mut program)
+}
+
+/// From now on nothing arrives, and whoever sends is told that it did: for a datagram socket whose reader has heard enough.
+pub fn toss_all(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let mut program = [libc::sock_filter {
+        code: (libc::BPF_RET | libc::BPF_K) as u16,
+        jt: 0,
+        jf: 0,
+        k: 0,
+    }];
+    attach(socket, &mut program)
+}
+
+fn attach(socket: BorrowedFd<'_>, program: &mut [libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),

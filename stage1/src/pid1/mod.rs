@@ -105,6 +105,8 @@ pub struct Supervisor<'a> {
     outputs: Vec<Output>,
     /// Of the apps that have not said yet that they are ready.
     tellers: Vec<(AppId, Teller)>,
+    /// Of those that have.
+    hushed: Vec<(AppId, OwnedFd)>,
     outer_gone: bool,
     deadline_ns: Option<i64>,
     exit: Option<i32>,
@@ -151,6 +153,7 @@ impl<'a> Supervisor<'a> {
             processes: Vec::new(),
             outputs,
             tellers: Vec::new(),
+            hushed: Vec::new(),
             outer_gone: false,
             deadline_ns: None,
             exit: None,
@@ -357,6 +360,7 @@ impl<'a> Supervisor<'a> {
                 // Its last word may have come with its end.
                 self.read_tellers();
                 self.tellers.retain(|(app, _)| *app != process.app);
+                self.hushed.retain(|(app, _)| *app != process.app);
             }
             let failure = process
                 .report
@@ -420,17 +424,15 @@ impl<'a> Supervisor<'a> {
     }
 
     fn read_tellers(&mut self) {
-        let mut told = Vec::new();
-        self.tellers.retain(|(app, teller)| match teller.hear() {
-            Word::NotYet => true,
-            Word::Never => false,
-            Word::Ready => {
-                told.push(*app);
-                false
+        for (app, teller) in std::mem::take(&mut self.tellers) {
+            match teller.hear() {
+                Word::NotYet => self.tellers.push((app, teller)),
+                Word::Never => {}
+                Word::Ready => {
+                    self.hushed.extend(teller.hush().map(|fd| (app, fd)));
+                    self.take(Event::Told(app));
+                }
             }
-        });
-        for app in told {
-            self.take(Event::Told(app));
         }
     }
 

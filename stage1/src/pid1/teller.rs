@@ -1,7 +1,7 @@
 //! Where an app says that it is ready: a socket for `READY=1`, or a pipe for a line.
 //!
-//! One is made for each start of an app and closed with the first word: an app cannot keep the supervisor busy with
-//! what it sends later.
+//! One is made for each start of an app. After the word a pipe is closed and a socket tosses what comes: an app cannot
+//! keep the supervisor busy with what it sends later.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -59,6 +59,15 @@ impl Teller {
                 Some((Teller::Pipe(reader), Some((writer, number))))
             }
         })
+    }
+
+    /// Heard enough. A socket stays, since an app takes note when it is told that nobody listens, but costs nothing
+    /// whatever is sent to it.
+    pub fn hush(self) -> Option<OwnedFd> {
+        match self {
+            Teller::Socket(socket) => sys::packet::toss_all(socket.as_fd()).ok().map(|()| socket),
+            Teller::Pipe(_) => None,
+        }
     }
 
     /// What the app has said since the last time.
@@ -180,5 +189,11 @@ mod tests {
         assert_eq!(teller.hear(), Word::NotYet);
         say("STATUS=up\nREADY=1\n");
         assert_eq!(teller.hear(), Word::Ready);
+        let held = teller.hush().unwrap();
+        for _ in 0..1000 {
+            // More than the queue holds: it would wait for ever if it were kept.
+            say("WATCHDOG=1");
+        }
+        drop(held);
     }
 }

@@ -128,7 +128,10 @@ root_test! {
             .args(["--name=two", "--", "forever"])
             .spawn();
         eventually("the line", || (std::fs::read(&line).ok()? == b"\n").then_some(()));
-        drop(pod);
+        let list = call(s, &["list", "--no-legend", "--full"]).ok().stdout;
+        let uuid = list.split_whitespace().next().expect("a pod that runs");
+        call(s, &["stop", uuid]).ok();
+        pod.end();
         Rkt::new(s).args(["run", "--net=none", "--notify-fd=9"]).arg(&image).args(["--", "exit", "0"]).run()
             .code(254).stderr_has("--notify-fd=9: no such descriptor is open");
         Rkt::new(s).args(["run", "--net=none"]).arg(&image).args(["--readiness=fd:2", "--", "exit", "0"]).run()
