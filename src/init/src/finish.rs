@@ -112,34 +112,9 @@ fn on_disks(table: &[u8]) -> Vec<Vec<u8>> {
             let dash = fields.iter().position(|field| *field == b"-")?;
             let fstype = std::str::from_utf8(fields.get(dash + 1)?).ok()?;
             let point = fields.get(4)?;
-            (!IN_MEMORY.contains(&fstype)).then(|| unescaped(point))
+            (!IN_MEMORY.contains(&fstype)).then(|| sys::mount::unescape(point))
         })
         .collect()
-}
-
-/// Blank, tab, newline and backslash are written as `\ooo` (proc(5)).
-fn unescaped(text: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, tail)) = rest.split_first() {
-        let digits = tail
-            .get(..3)
-            .and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits
-            .filter(|_| *first == b'\\')
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok())
-        {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[3..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]

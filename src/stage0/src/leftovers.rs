@@ -181,7 +181,7 @@ fn below(info: &[u8], dir: &Path) -> Vec<Mounted> {
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime shared:1 master:2 - ext3 /dev/root rw`
 fn parse(line: &[u8], dir: &Path) -> Option<Mounted> {
     let mut fields = line.split(|&b| b == b' ');
-    let point = unescape(fields.nth(4)?);
+    let point = sys::mount::unescape(fields.nth(4)?);
     let point = Path::new(OsStr::from_bytes(&point)).to_path_buf();
     if point == dir || !point.starts_with(dir) {
         return None;
@@ -191,31 +191,6 @@ fn parse(line: &[u8], dir: &Path) -> Option<Mounted> {
         .take_while(|field| *field != b"-")
         .any(|field| field.starts_with(b"shared:"));
     Some(Mounted { point, shared })
-}
-
-/// The kernel writes blank, tab, newline and backslash as `\ooo`.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let [first, tail @ ..] = rest {
-        match rest {
-            [
-                b'\\',
-                a @ b'0'..=b'3',
-                b @ b'0'..=b'7',
-                c @ b'0'..=b'7',
-                tail @ ..,
-            ] => {
-                out.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
-                rest = tail;
-            }
-            _ => {
-                out.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]

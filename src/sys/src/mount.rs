@@ -353,7 +353,7 @@ fn mounts(table: &str) -> Vec<Mount> {
             Some(Mount {
                 id: fields.next()?.parse().ok()?,
                 parent: fields.next()?.parse().ok()?,
-                point: unescape(fields.nth(2)?),
+                point: String::from_utf8_lossy(&unescape(fields.nth(2)?.as_bytes())).into_owned(),
             })
         })
         .collect()
@@ -381,29 +381,29 @@ fn below(all: &[Mount], top: u64) -> Vec<Mount> {
         .collect()
 }
 
-/// mountinfo writes blank, tab, newline and backslash as `\ooo`.
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let code = tail
-            .get(..3)
-            .and_then(|digits| std::str::from_utf8(digits).ok());
-        match code
-            .filter(|_| first == b'\\')
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok())
-        {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[3..];
+/// A path as the kernel writes it in its tables of mounts (proc(5)): blank, tab, newline and backslash are `\ooo` there.
+pub fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, tail @ ..] = rest {
+        match rest {
+            [
+                b'\\',
+                a @ b'0'..=b'3',
+                b @ b'0'..=b'7',
+                c @ b'0'..=b'7',
+                tail @ ..,
+            ] => {
+                out.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                rest = tail;
             }
-            None => {
-                bytes.push(first);
+            _ => {
+                out.push(*first);
                 rest = tail;
             }
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    out
 }
 
 #[cfg(test)]
