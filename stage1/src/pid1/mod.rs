@@ -10,6 +10,7 @@ mod control;
 pub mod machine;
 pub mod network;
 mod output;
+mod reports;
 mod spawn;
 mod teller;
 
@@ -35,7 +36,7 @@ use crate::{load, outer};
 use channel::Outer;
 use machine::{Action, AppId, Event, Force, Machine, Stage};
 use output::Output;
-use teller::{Teller, Word};
+use teller::Teller;
 
 /// Between SIGTERM and SIGKILL. systemd's default, which rkt's users know.
 const STOP_TIMEOUT_NS: i64 = 90_000_000_000;
@@ -403,48 +404,6 @@ impl<'a> Supervisor<'a> {
             .groups
             .get(app)
             .is_some_and(|group| group.oom_kills().is_some_and(|kills| kills > 0))
-    }
-
-    fn read_reports(&mut self) {
-        let mut executed = Vec::new();
-        for process in &mut self.processes {
-            let Some(report) = &process.report else {
-                continue;
-            };
-            // Only end-of-file is dealt with here: a failure is read when its
-            // process is reaped, so that nothing is told twice.
-            if spawn::at_end(report.as_fd()) {
-                process.report = None;
-                executed.push((process.app, process.stage));
-            }
-        }
-        for (app, stage) in executed {
-            self.take(Event::Executed(app, stage));
-        }
-    }
-
-    fn read_tellers(&mut self) {
-        for (app, teller) in std::mem::take(&mut self.tellers) {
-            match teller.hear() {
-                Word::NotYet => self.tellers.push((app, teller)),
-                Word::Never => {}
-                Word::Ready => {
-                    self.hushed.extend(teller.hush().map(|fd| (app, fd)));
-                    self.take(Event::Told(app));
-                }
-            }
-        }
-    }
-
-    fn read_report(&mut self, process: &Process, report: &OwnedFd) -> Option<Failure> {
-        let mut bytes = [0; 4096];
-        match rustix::io::read(report, &mut bytes) {
-            Ok(0) | Err(_) => {
-                self.take(Event::Executed(process.app, process.stage));
-                None
-            }
-            Ok(length) => Failure::receive(&bytes[..length]),
-        }
     }
 
     fn read_outputs(&mut self) {
