@@ -10,6 +10,16 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+/// The directories below `pods` that hold pods, one for each state.
+pub const POD_PLACES: [&str; 6] = [
+    "embryo",
+    "prepare",
+    "prepared",
+    "run",
+    "exited-garbage",
+    "garbage",
+];
+
 /// In what surroundings a test is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -228,14 +238,7 @@ pub fn sweep(scratch: &crate::Scratch) {
         .args(["gc", "--grace-period=0s", "--expire-prepared=0s"])
         .run()
         .ok();
-    for state in [
-        "embryo",
-        "prepare",
-        "prepared",
-        "run",
-        "exited-garbage",
-        "garbage",
-    ] {
+    for state in POD_PLACES {
         let left: Vec<_> = std::fs::read_dir(pods.join(state))
             .map(|d| d.flatten().collect())
             .unwrap_or_default();

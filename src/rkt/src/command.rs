@@ -149,3 +149,14 @@ pub fn text(word: &OsString) -> Result<String, Fault> {
         ))),
     }
 }
+
+/// For tests of command lines: what would be printed of a failure.
+#[cfg(test)]
+pub(crate) fn said<T>(read: Result<T, Stop>) -> String {
+    match read {
+        Err(Stop::Fault(fault)) => fault.to_string(),
+        Err(Stop::Flags(text)) => format!("Error: {text}"),
+        Err(stop) => format!("{stop:?}"),
+        Ok(_) => "understood".to_string(),
+    }
+}

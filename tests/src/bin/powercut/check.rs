@@ -6,6 +6,7 @@ use crate::promises::Log;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use tests::isolated::POD_PLACES;
 
 const LEASES: &str = "/var/lib/cni/networks";
 
@@ -49,19 +50,10 @@ fn names(dir: &Path) -> Vec<String> {
     entries.flatten().map(name).collect()
 }
 
-const PLACES: [&str; 6] = [
-    "embryo",
-    "prepare",
-    "prepared",
-    "run",
-    "exited-garbage",
-    "garbage",
-];
-
 /// No pod is in two states, and each that was prepared is.
 fn places(data: &Path, log: &Log, wrong: &mut Vec<String>) {
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
-    for place in PLACES {
+    for place in POD_PLACES {
         for uuid in names(&data.join("pods").join(place)) {
             if let Some(other) = seen.insert(uuid.clone(), place) {
                 wrong.push(format!("pod {uuid} is in {other} and in {place}"));
@@ -161,7 +153,7 @@ fn collected(rkt: &Rkt, data: &Path, wrong: &mut Vec<String>) {
             ));
         }
     }
-    for place in PLACES.into_iter().filter(|place| *place != "prepared") {
+    for place in POD_PLACES.into_iter().filter(|place| *place != "prepared") {
         for uuid in names(&data.join("pods").join(place)) {
             wrong.push(format!("after gc pod {uuid} is in {place}"));
         }

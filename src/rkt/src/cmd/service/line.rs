@@ -185,12 +185,7 @@ mod tests {
     }
 
     fn fault(words: &[&str]) -> String {
-        match read(words) {
-            Err(Stop::Fault(fault)) => fault.to_string(),
-            Err(Stop::Flags(text)) => format!("Error: {text}"),
-            Err(stop) => format!("{stop:?}"),
-            Ok(_) => "understood".to_string(),
-        }
+        crate::command::said(read(words))
     }
 
     #[test]
