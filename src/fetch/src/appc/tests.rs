@@ -478,50 +478,35 @@ fn what_was_found_has_to_be_what_was_asked_for() {
 #[test]
 fn dependencies_are_found_like_images_and_their_ids_are_checked() {
     let wrong = format!("sha512-{}", "0".repeat(64));
-    let expected = wrong.clone();
+    // Written once: a root directory has its time, and the top is asked for twice.
+    let images = [
+        ("top", "localhost/mid", None),
+        ("mid", "localhost/low", None),
+        // One that depends on the top again ends as well.
+        ("low", "localhost/top", None),
+        ("picky", "localhost/low", Some(wrong.clone())),
+    ]
+    .map(|(name, needs, id)| {
+        let image = aci(&format!("localhost/{name}"), "1", Some((needs, id)));
+        (format!("/localhost/{name}.aci"), image)
+    });
     let world = World::new(
         "image",
-        Box::new(move |asked, port, out| match asked.path.as_str() {
-            path if path.ends_with("?ac-discovery=1") => {
-                give(out, 200, "", &page(port, "localhost", "{name}.{ext}"));
+        Box::new(move |asked, port, out| {
+            if asked.path.ends_with("?ac-discovery=1") {
+                return give(out, 200, "", &page(port, "localhost", "{name}.{ext}"));
             }
-            "/localhost/top.aci" => {
-                give(
-                    out,
-                    200,
-                    "",
-                    &aci("localhost/top", "1", Some(("localhost/mid", None))),
-                );
+            match images.iter().find(|(path, _)| *path == asked.path) {
+                Some((_, image)) => give(out, 200, "", image),
+                None => missing(out),
             }
-            "/localhost/mid.aci" => {
-                give(
-                    out,
-                    200,
-                    "",
-                    &aci("localhost/mid", "1", Some(("localhost/low", None))),
-                );
-            }
-            // One that depends on the top again ends as well.
-            "/localhost/low.aci" => {
-                give(
-                    out,
-                    200,
-                    "",
-                    &aci("localhost/low", "1", Some(("localhost/top", None))),
-                );
-            }
-            "/localhost/picky.aci" => {
-                let dependency = ("localhost/low", Some(wrong.clone()));
-                give(out, 200, "", &aci("localhost/picky", "1", Some(dependency)));
-            }
-            _ => missing(out),
         }),
     );
     world.fetch("localhost/top").unwrap();
     assert_eq!(world.stored(), 3);
     let fault = world.fetch("localhost/picky").unwrap_err();
     assert!(
-        fault.cause.contains(&format!("should be {expected}")),
+        fault.cause.contains(&format!("should be {wrong}")),
         "{fault}"
     );
 }

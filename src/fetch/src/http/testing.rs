@@ -178,10 +178,14 @@ fn tls_config() -> Arc<rustls::ServerConfig> {
     Arc::new(config)
 }
 
-/// An answer with a body whose length is given.
+/// An answer with a body whose length is given. It announces that the connection
+/// ends: a client that kept it would spend a try on finding that out, or not, as
+/// the threads happen to run.
 pub fn give(out: Out, status: u16, headers: &str, body: &[u8]) {
     let length = body.len();
-    let head = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {length}\r\n\r\n");
+    let head = format!(
+        "HTTP/1.1 {status} X\r\n{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
     // A client that went away is part of some tests.
     let _ = out
         .write_all(head.as_bytes())
