@@ -31,6 +31,7 @@ pub mod scm;
 pub mod seccomp;
 pub mod signal;
 pub mod sockopt;
+mod streams;
 pub mod time;
 pub mod tty;
 pub mod userns;
