@@ -43,6 +43,7 @@ const APPLETS: &[(&str, Applet)] = &[
 const FAILED: u8 = 254;
 
 fn main() -> ExitCode {
+    sys::signal::expect_children();
     let mut words: Vec<OsString> = std::env::args_os().collect();
     let program = if words.is_empty() {
         OsString::new()

@@ -100,6 +100,12 @@ pub fn reset() {
     }
 }
 
+/// Whoever started us may ignore the end of children, which survives exec: they would be gone without a word.
+pub fn expect_children() {
+    // SAFETY: SIG_DFL installs no code of ours.
+    unsafe { libc::signal(CHLD, libc::SIG_DFL) };
+}
+
 /// Lets `signal` do nothing.
 pub fn ignore(signal: i32) {
     // SAFETY: SIG_IGN installs no code of ours.
