@@ -253,8 +253,10 @@ fn close_range(first: i32, last: i32) {
     // SAFETY: no memory is involved; the caller has said that these go.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     if result != 0 {
-        // Before Linux 5.9: one by one, as the limit allows them.
-        for fd in first..=last.min(open_max()) {
+        // Before Linux 5.9: one by one. Some may lie above the limit, from before it was lowered.
+        let listed = crate::procfs::own_fds().unwrap_or_default();
+        let listed = listed.into_iter().filter(|fd| (first..=last).contains(fd));
+        for fd in (first..=last.min(open_max())).chain(listed) {
             // SAFETY: closing a number that is not open does nothing.
             unsafe { libc::close(fd) };
         }

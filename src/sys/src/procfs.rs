@@ -46,6 +46,26 @@ pub fn own_file(name: &str) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
+/// The numbers of this process' descriptors, where `/proc` is one.
+pub fn own_fds() -> io::Result<Vec<i32>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let listing = rustix::fs::open("/proc/self/fd", flags, Mode::empty())?;
+    if !is_procfs(listing.as_fd()) {
+        return Err(Errno::XDEV.into());
+    }
+    let mut numbers = Vec::new();
+    for entry in rustix::fs::Dir::new(listing)? {
+        numbers.extend(
+            entry?
+                .file_name()
+                .to_str()
+                .ok()
+                .and_then(|name| name.parse::<i32>().ok()),
+        );
+    }
+    Ok(numbers)
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
