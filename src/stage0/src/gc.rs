@@ -6,6 +6,7 @@
 
 use crate::delete::delete;
 use crate::env::{Env, Line, Sink, need_root};
+use crate::images;
 use model::fault::Result;
 use model::{Fault, Kind, PodUuid};
 use pod::{Place, Pod, PrepareLock, State};
@@ -44,6 +45,7 @@ pub fn gc(env: &Env, request: &GcRequest, sink: Sink) -> Result<()> {
     if request.mark_only {
         return Ok(());
     }
+    images::hold_what_is_not(env)?;
     each(env, Place::Prepared, sink, |pod, sink| {
         if pod.state() != State::Prepared || !is_past(&pod, request.expire_prepared)? {
             return Ok(());

@@ -260,6 +260,15 @@ pub fn gc(env: &Env, grace: Duration, sink: Sink) -> Result<()> {
     tally.close(sink)
 }
 
+/// Before pods go, whose layers go with them where nobody else holds these.
+pub(crate) fn hold_what_is_not(env: &Env) -> Result<()> {
+    match open_store(env) {
+        Ok(store) if !store.is_read_only() => hold_unheld(env, &store),
+        // Nothing goes from it; why it cannot be opened is told for each pod.
+        _ => Ok(()),
+    }
+}
+
 /// Pods that were made while the store could not be written have no holds. It can
 /// be now: before anything goes, they get them.
 fn hold_unheld(env: &Env, store: &Store) -> Result<()> {

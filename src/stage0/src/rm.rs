@@ -2,6 +2,7 @@
 
 use crate::delete::delete;
 use crate::env::{Env, Line, Sink, need_root};
+use crate::images;
 use crate::pods::{PodName, open};
 use model::Fault;
 use model::fault::Result;
@@ -11,6 +12,7 @@ use pod::{Pod, State};
 /// reported there as well, and at the end as one failure.
 pub fn rm(env: &Env, names: &[PodName], sink: Sink) -> Result<()> {
     need_root()?;
+    images::hold_what_is_not(env)?;
     let mut failed = false;
     for name in names {
         match open(env, name, "cannot get pod").and_then(|pod| remove(env, pod, sink)) {
