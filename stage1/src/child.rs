@@ -42,6 +42,10 @@ pub enum Failure {
     Directory(String),
 }
 
+/// All that can fail but the program itself is done. End-of-file alone would not tell an exec from a process that was
+/// killed on the way there.
+pub const ABOUT_TO_EXECUTE: u8 = b'!';
+
 const SET_UP: u8 = b'S';
 const EXECUTE: u8 = b'X';
 const DIRECTORY: u8 = b'D';
@@ -67,8 +71,9 @@ impl Failure {
         }
     }
 
-    /// `None` for end-of-file: the program was executed.
+    /// `None` for end-of-file, after [`ABOUT_TO_EXECUTE`] or without it.
     pub fn receive(bytes: &[u8]) -> Option<Failure> {
+        let bytes = bytes.strip_prefix(&[ABOUT_TO_EXECUTE]).unwrap_or(bytes);
         let (tag, text) = bytes.split_first()?;
         let text = String::from_utf8_lossy(text).into_owned();
         Some(match *tag {
@@ -208,7 +213,7 @@ pub fn confine(app: &AppPlan, command: Command<'_>, report: OwnedFd) -> ! {
         Ok(kept) => kept,
         Err(_) => process::exit_now(254),
     };
-    match confine_and_execute(app, command, &given) {
+    match confine_and_execute(app, command, &given, &report) {
         Ok(never) => match never {},
         Err(failure) => give_up(&failure, &report),
     }
@@ -238,6 +243,7 @@ fn confine_and_execute(
     app: &AppPlan,
     command: Command<'_>,
     given: &[(OwnedFd, i32)],
+    report: &OwnedFd,
 ) -> Result<Never, Failure> {
     // Paths that the image chose come next; with this one they could lead into
     // the supervisor. It stays permitted: under no-new-privileges exec gives nothing
@@ -285,6 +291,8 @@ fn confine_and_execute(
     for (fd, number) in given {
         process::place(fd.as_fd(), *number).map_err(set_up("the app's descriptors"))?;
     }
+    rustix::io::write(report, &[ABOUT_TO_EXECUTE])
+        .map_err(|err| set_up("the report")(err.into()))?;
     if let Some(filter) = &app.seccomp {
         seccomp::load(filter).map_err(set_up("the seccomp filter"))?;
     }

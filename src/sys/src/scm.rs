@@ -28,12 +28,32 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
 /// Receives bytes and the fds that came with them; 0 bytes is the end.
 pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
+    receive_with(socket, bytes, &mut space, RecvFlags::empty())
+}
+
+/// The same from a stranger, without waiting: with room for as many fds as a message can have, since one that finds no
+/// room is closed on the way here, and a close can wait for whatever its sender has arranged.
+pub fn receive_from_stranger(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    const MOST: usize = 253;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    receive_with(socket, bytes, &mut space, RecvFlags::DONTWAIT)
+}
+
+fn receive_with(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    space: &mut [MaybeUninit<u8>],
+    flags: RecvFlags,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut control = RecvAncillaryBuffer::new(space);
     let message = rustix::net::recvmsg(
         socket,
         &mut [IoSliceMut::new(bytes)],
         &mut control,
-        RecvFlags::CMSG_CLOEXEC,
+        RecvFlags::CMSG_CLOEXEC | flags,
     )?;
     let mut fds = Vec::new();
     for part in control.drain() {

@@ -18,6 +18,8 @@ const NOW: Timespec = Timespec {
 };
 /// What the exit status is when PID 1 was killed: 128 + SIGKILL.
 const PID1_KILLED: i32 = 137;
+/// rkt's own failure.
+const NEVER_UP: i32 = 254;
 /// What rkt's users know for a pod killed from its terminal.
 const KILLED_FROM_TERMINAL: i32 = 1;
 
@@ -115,7 +117,8 @@ impl Outer {
                                 if let Some(screen) = &mut screen {
                                     screen.drain();
                                 }
-                                return Ok(self.end(ended, &signals));
+                                let status = self.end(ended, &signals);
+                                return Ok(self.never_up(status));
                             }
                         }
                         signal::WINCH => {
@@ -128,6 +131,15 @@ impl Outer {
                 }
             }
         }
+    }
+
+    /// 0 says of a detached pod that it is up.
+    fn never_up(&self, status: i32) -> i32 {
+        if !self.detach || self.ready || status != 0 {
+            return status;
+        }
+        crate::say::err(format_args!("stage1: the pod ended before it was ready"));
+        NEVER_UP
     }
 
     fn hear(&mut self, message: &Message<'_>) {

@@ -45,8 +45,8 @@ impl Channel {
         Ok((Channel(one), Channel(other)))
     }
 
-    /// Sends, or forgets it: a full queue holds what wakes the reader anyway.
-    pub fn send(&self, message: &Message<'_>) {
+    /// Sends, or forgets it: a full queue holds what wakes the reader anyway. False where it may be worth another try.
+    pub fn send(&self, message: &Message<'_>) -> bool {
         let started;
         let (tag, text) = match message {
             Message::Started(app, pid) => {
@@ -63,7 +63,7 @@ impl Channel {
         let mut bytes = Vec::with_capacity(1 + text.len().min(MAX));
         bytes.push(tag);
         bytes.extend(text.bytes().take(MAX - 1));
-        let _ = rustix::net::send(&self.0, &bytes, SendFlags::NOSIGNAL);
+        rustix::net::send(&self.0, &bytes, SendFlags::NOSIGNAL) != Err(rustix::io::Errno::AGAIN)
     }
 
     pub fn send_terminal(&self, master: BorrowedFd<'_>) -> io::Result<()> {

@@ -38,6 +38,13 @@ use machine::{Action, AppId, Event, Force, Machine, Stage};
 use output::Output;
 use teller::Teller;
 
+/// Signals and ended processes that are dealt with in one turn: an app can make more of either as fast as they are read.
+const MOST_SIGNALS: usize = 16;
+const MOST_ENDED: usize = 64;
+
+/// Until the outer process is told again what its full queue has not taken.
+const RETRY_NS: i64 = 100_000_000;
+
 /// Between SIGTERM and SIGKILL. systemd's default, which rkt's users know.
 const STOP_TIMEOUT_NS: i64 = 90_000_000_000;
 
@@ -110,6 +117,10 @@ pub struct Supervisor<'a> {
     hushed: Vec<(AppId, OwnedFd)>,
     outer_gone: bool,
     deadline_ns: Option<i64>,
+    /// There may be more to reap.
+    unreaped: bool,
+    /// The outer process does not know that the pod is ready.
+    untold: bool,
     exit: Option<i32>,
     metadata_url: Option<String>,
 }
@@ -157,6 +168,8 @@ impl<'a> Supervisor<'a> {
             hushed: Vec::new(),
             outer_gone: false,
             deadline_ns: None,
+            unreaped: false,
+            untold: false,
             exit: None,
             metadata_url,
         })
@@ -238,21 +251,35 @@ impl<'a> Supervisor<'a> {
 
     /// Waits for something to happen, and deals with all that did.
     fn turn(&mut self) {
-        let timeout = self.deadline_ns.map(|at| {
-            let left = (at - sys::time::monotonic_ns()).max(0);
-            Timespec {
-                tv_sec: left / 1_000_000_000,
-                tv_nsec: left % 1_000_000_000,
-            }
+        let left = self
+            .deadline_ns
+            .map(|at| (at - sys::time::monotonic_ns()).max(0));
+        let left = match (self.unreaped, self.untold) {
+            (true, _) => Some(0),
+            (_, true) => Some(left.unwrap_or(RETRY_NS).min(RETRY_NS)),
+            _ => left,
+        };
+        let timeout = left.map(|left| Timespec {
+            tv_sec: left / 1_000_000_000,
+            tv_nsec: left % 1_000_000_000,
         });
         let ready = self.poll(timeout.as_ref());
         self.read_reports();
         self.read_tellers();
         self.read_outputs();
         if ready.signals {
-            while let Some(received) = self.signals.next() {
+            for _ in 0..MOST_SIGNALS {
+                let Some(received) = self.signals.next() else {
+                    break;
+                };
                 self.signalled(received);
             }
+        }
+        if self.unreaped {
+            self.reap();
+        }
+        if self.untold {
+            self.tell_ready();
         }
         if ready.outer {
             self.hear_outer();
@@ -323,7 +350,7 @@ impl<'a> Supervisor<'a> {
 
     fn signalled(&mut self, received: signal::Received) {
         match received.signal {
-            signal::CHLD => self.reap(),
+            signal::CHLD => self.unreaped = true,
             // Processes of the pod may signal PID 1, but not command it.
             _ if received.sender != 0 => {}
             _ => self.take(Event::StopPod(Force::No)),
@@ -347,7 +374,11 @@ impl<'a> Supervisor<'a> {
     }
 
     fn reap(&mut self) {
-        while let Some((pid, ended)) = process::reap_any() {
+        for _ in 0..MOST_ENDED {
+            let Some((pid, ended)) = process::reap_any() else {
+                self.unreaped = false;
+                return;
+            };
             if let Some(network) = &mut self.supplies.network
                 && network.ended(pid)
             {
@@ -360,7 +391,10 @@ impl<'a> Supervisor<'a> {
             if process.stage == Stage::Main {
                 // Its last word may have come with its end.
                 self.read_tellers();
-                self.tellers.retain(|(app, _)| *app != process.app);
+                let of_it = |(app, _): &mut (AppId, Teller)| *app == process.app;
+                self.tellers
+                    .extract_if(.., of_it)
+                    .for_each(|(_, teller)| teller.close());
                 self.hushed.retain(|(app, _)| *app != process.app);
             }
             let failure = process
@@ -452,7 +486,7 @@ impl<'a> Supervisor<'a> {
             Action::Ready => {
                 // Readiness that cannot be shown is still told to outer.
                 let _ = self.supplies.status.set_ready();
-                self.supplies.channel.send(&Message::Ready);
+                self.tell_ready();
             }
             Action::Started => self.shed(),
             Action::ArmTimer => {
@@ -474,6 +508,10 @@ impl<'a> Supervisor<'a> {
         if let Ok(held) = sys::caps::permitted() {
             let _ = sys::caps::set(held & keep);
         }
+    }
+
+    fn tell_ready(&mut self) {
+        self.untold = !self.supplies.channel.send(&Message::Ready);
     }
 
     fn write_status(&self, app: AppId, status: i32) -> Result<(), Fault> {

@@ -15,9 +15,9 @@ impl Supervisor<'_> {
             let Some(report) = &process.report else {
                 continue;
             };
-            // Only end-of-file is dealt with here: a failure is read when its
+            // Only success is dealt with here: a failure is read when its
             // process is reaped, so that nothing is told twice.
-            if spawn::at_end(report.as_fd()) {
+            if spawn::executed(report.as_fd()) {
                 process.report = None;
                 executed.push((process.app, process.stage));
             }
@@ -43,11 +43,15 @@ impl Supervisor<'_> {
     pub(super) fn read_report(&mut self, process: &Process, report: &OwnedFd) -> Option<Failure> {
         let mut bytes = [0; 4096];
         match rustix::io::read(report, &mut bytes) {
-            Ok(0) | Err(_) => {
-                self.take(Event::Executed(process.app, process.stage));
-                None
+            // Killed on the way.
+            Ok(0) | Err(_) => None,
+            Ok(length) => {
+                let failure = Failure::receive(&bytes[..length]);
+                if failure.is_none() {
+                    self.take(Event::Executed(process.app, process.stage));
+                }
+                failure
             }
-            Ok(length) => Failure::receive(&bytes[..length]),
         }
     }
 }

@@ -7,7 +7,6 @@ use model::Fault;
 use model::options::Readiness;
 use pod::log::Stream;
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use sys::clone::{Forked, Namespaces, fork_into};
 
@@ -161,8 +160,8 @@ impl Owned {
     }
 }
 
-/// The report pipe was closed by exec, with nothing written to it.
-pub fn at_end(report: BorrowedFd<'_>) -> bool {
+/// The report pipe was closed by exec: its last word is that the process came so far.
+pub fn executed(report: BorrowedFd<'_>) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec};
     let mut fds = [PollFd::from_borrowed_fd(report, PollFlags::IN)];
     let now = Timespec {
@@ -170,10 +169,39 @@ pub fn at_end(report: BorrowedFd<'_>) -> bool {
         tv_nsec: 0,
     };
     match rustix::event::poll(&mut fds, Some(&now)) {
-        Ok(0) | Err(Errno::INTR) => false,
-        _ => {
-            let events = fds[0].revents();
-            events.contains(PollFlags::HUP) && !events.contains(PollFlags::IN)
+        Ok(0) | Err(_) => false,
+        // A failure behind it is read when the process is reaped.
+        Ok(_) => {
+            fds[0].revents().contains(PollFlags::HUP) && rustix::io::ioctl_fionread(report) == Ok(1)
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::child::{ABOUT_TO_EXECUTE, Failure};
+
+    #[test]
+    fn only_who_came_so_far_was_executed() {
+        let told = |bytes: &[u8], open: bool| {
+            let (report, reporter) = rustix::pipe::pipe().unwrap();
+            rustix::io::write(&reporter, bytes).unwrap();
+            let kept = open.then_some(reporter);
+            let executed = executed(report.as_fd());
+            drop(kept);
+            executed
+        };
+        assert!(told(&[ABOUT_TO_EXECUTE], false));
+        assert!(!told(&[ABOUT_TO_EXECUTE], true), "it is about to");
+        assert!(!told(&[], false), "it was killed before");
+        assert!(!told(b"!XError", false));
+        assert!(!told(b"Sno", false));
+        for bytes in [&b"!XError"[..], b"XError"] {
+            let failure = Failure::receive(bytes);
+            assert_eq!(failure, Some(Failure::Execute("Error".to_string())));
+        }
+        assert_eq!(Failure::receive(&[ABOUT_TO_EXECUTE]), None);
     }
 }

@@ -9,8 +9,9 @@ use model::Fault;
 use model::options::Readiness;
 use rustix::fs::{AtFlags, CWD, Mode};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
+use sys::clone::{Forked, Namespaces, fork_into};
 
 use crate::apply::app_root;
 
@@ -64,26 +65,54 @@ impl Teller {
     /// Heard enough. A socket stays, since an app takes note when it is told that nobody listens, but costs nothing
     /// whatever is sent to it.
     pub fn hush(self) -> Option<OwnedFd> {
-        match self {
-            Teller::Socket(socket) => sys::packet::toss_all(socket.as_fd()).ok().map(|()| socket),
-            Teller::Pipe(_) => None,
+        let Teller::Socket(socket) = self else {
+            return None;
+        };
+        if sys::packet::toss_all(socket.as_fd()).is_err() {
+            let_go(vec![socket]);
+            return None;
+        }
+        // Nothing comes after these, and whoever waits for room is let through.
+        let mut sent = Vec::new();
+        while let Ok((_, fds)) = sys::scm::receive_from_stranger(socket.as_fd(), &mut [0]) {
+            sent.extend(fds);
+        }
+        let_go(sent);
+        Some(socket)
+    }
+
+    /// The app has ended.
+    pub fn close(self) {
+        if let Teller::Socket(socket) = self {
+            let_go(vec![socket]);
         }
     }
 
     /// What the app has said since the last time.
     pub fn hear(&self) -> Word {
+        let mut sent = Vec::new();
+        let word = self.listen(&mut sent);
+        let_go(sent);
+        word
+    }
+
+    fn listen(&self, sent: &mut Vec<OwnedFd>) -> Word {
         let mut buffer = [0; LONGEST];
         for _ in 0..PATIENCE {
             let read = match self {
                 Teller::Socket(socket) => {
-                    rustix::net::recv(socket, &mut buffer, RecvFlags::DONTWAIT)
-                        .map(|(length, _)| length)
+                    sys::scm::receive_from_stranger(socket.as_fd(), &mut buffer)
                 }
-                Teller::Pipe(pipe) => rustix::io::read(pipe, &mut buffer),
+                Teller::Pipe(pipe) => rustix::io::read(pipe, &mut buffer)
+                    .map(|length| (length, Vec::new()))
+                    .map_err(Into::into),
             };
             let said = match (self, read) {
-                (Teller::Pipe(_), Ok(0)) => return Word::Never,
-                (_, Ok(length)) => &buffer[..length],
+                (Teller::Pipe(_), Ok((0, _))) => return Word::Never,
+                (_, Ok((length, fds))) => {
+                    sent.extend(fds);
+                    &buffer[..length]
+                }
                 (_, Err(_)) => return Word::NotYet,
             };
             let ready = match self {
@@ -97,6 +126,28 @@ impl Teller {
             }
         }
         Word::NotYet
+    }
+}
+
+/// Gives up descriptors that an app has sent, or that may hold such: closing a socket for the last time waits for as
+/// long as its sender likes (SO_LINGER), except in a process that ends. So a child has them last.
+fn let_go(fds: Vec<OwnedFd>) {
+    if fds.is_empty() {
+        return;
+    }
+    let parted = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+        .map_err(std::io::Error::from)
+        .and_then(|ends| Ok((ends, fork_into(Namespaces::NONE, None)?)));
+    match parted {
+        Ok(((closed, parent), Forked::Child)) => {
+            drop(parent);
+            // Until the parent has closed its own.
+            let _ = rustix::io::read(&closed, &mut [0]);
+            sys::process::exit_now(0)
+        }
+        Ok((_ends, Forked::Parent(_))) => drop(fds),
+        // They stay open: one app's worth, which costs less than to be stuck here.
+        Err(_) => fds.into_iter().for_each(std::mem::forget),
     }
 }
 

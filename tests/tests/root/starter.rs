@@ -115,6 +115,77 @@ root_test! {
 }
 
 root_test! {
+    fn an_app_that_ends_well_without_a_word_is_no_detached_pod(s) {
+        let out = Rkt::new(s)
+            .args(["run", "--detach", "--net=none"])
+            .arg(probe(s))
+            .args(["--readiness=notify", "--", "exit", "0"])
+            .run()
+            .code(254)
+            .stderr_has("the pod ended before it was ready");
+        assert_eq!(out.stdout, "");
+        // By default an app is ready when it runs, however short that is.
+        Rkt::new(s).args(["run", "--detach", "--net=none"]).arg(probe(s)).args(["--", "exit", "0"]).run().ok();
+        eventually("both are over", || {
+            (!call(s, &["list", "--no-legend"]).ok().stdout.contains("running")).then_some(())
+        });
+        call(s, &["gc", "--grace-period=0s"]).ok();
+    }
+}
+
+root_test! {
+    fn what_an_app_sends_along_holds_nobody_up(s) {
+        let uuid = Rkt::new(s)
+            .args(["run", "--detach", "--net=none"])
+            .arg(probe(s))
+            .args(["--readiness=notify", "--", "notify-lingering", "STATUS=nearly", "then"])
+            .args(["notify-lingering", "READY=1", "then", "notify-lingering", "STATUS=up", "then", "forever"])
+            .run()
+            .ok();
+        let uuid = uuid.stdout.trim();
+        call(s, &["status", uuid]).ok().stdout_has("state=running");
+        call(s, &["stop", uuid]).ok();
+        // One that never says the word, and ends with a message in the queue.
+        Rkt::new(s)
+            .args(["run", "--net=none"])
+            .arg(probe(s))
+            .args(["--readiness=notify", "--", "notify-lingering", "STATUS=over"])
+            .run()
+            .ok();
+        call(s, &["gc", "--grace-period=0s"]).ok();
+    }
+}
+
+root_test! {
+    fn who_ignores_children_is_told_of_the_end_all_the_same(s) {
+        let words = ["/bin/sh", "-c", "trap '' CHLD; exec \"$0\" \"$@\""];
+        Rkt::new(s)
+            .through(&words, &tests::rkt::binary())
+            .args(["run", "--net=none"])
+            .arg(probe(s))
+            .args(["--", "orphan", "exit", "0", "then", "exit", "7"])
+            .run()
+            .code(7);
+        call(s, &["gc", "--grace-period=0s"]).ok();
+    }
+}
+
+root_test! {
+    fn the_first_process_of_a_machine_may_have_no_streams(s) {
+        // No /dev/null, either.
+        let root = s.mkdir("root");
+        std::fs::copy(tests::rkt::binary(), root.join("rkt")).expect("a copy of rkt");
+        let inner = "exec chroot \"$0\" /rkt version <&- >&- 2>&-";
+        let ended = std::process::Command::new("unshare")
+            .args(["--pid", "--fork", "sh", "-c", inner])
+            .arg(&root)
+            .status()
+            .expect("unshare is there");
+        assert_eq!(ended.code(), Some(0), "{ended}");
+    }
+}
+
+root_test! {
     fn a_line_on_the_starters_descriptor(s) {
         let line = s.at("line");
         let words = ["/bin/sh", "-c", &format!("exec \"$0\" \"$@\" 9>{}", line.display())];

@@ -84,6 +84,8 @@ fn run(verb: &str, args: &[&str]) -> Result<(), String> {
             )?;
         }
         ("notify", [text]) => starter::notify(text)?,
+        ("notify-lingering", [text]) => starter::notify_lingering(text)?,
+        ("linger", [port, text]) => starter::linger(number(port)?, text)?,
         ("ready-fd", [fd]) => starter::line(number(fd)?)?,
         ("answer-sockets", []) => starter::answer()?,
         ("facts", []) => facts::all(),
