@@ -60,11 +60,18 @@ fn with_server(rkt: &Rkt, log: &str, dir: &str, act: impl FnOnce(&Work<'_>)) {
     });
 }
 
-/// All images, so that there is something to lose from the first cut on.
+/// So many prepared pods are kept through the cuts, as far as the dice allow.
+const KEPT: usize = 4;
+
+/// All images and some pods, so that there is something to lose from the first cut on.
 pub fn fill(rkt: &Rkt, log: &str, dir: &str) {
     with_server(rkt, log, dir, |work| {
         for (name, word) in images::WORDS {
             work.fetch(name, word);
+        }
+        let ids: Vec<String> = work.log().images.keys().cloned().collect();
+        for id in ids.iter().take(KEPT) {
+            work.prepare(id);
         }
     });
 }
@@ -139,15 +146,16 @@ impl Work<'_> {
         loop {
             let image = dice.one_of(self.log().images.keys());
             let pod = dice.one_of(self.log().pods.keys());
-            match (dice.below(9), image, pod) {
-                (0..3, Some(image), _) => self.prepare(&image),
-                (3, Some(image), _) => {
+            let kept = self.log().pods.len();
+            match (dice.below(10), image, pod) {
+                (0..4, Some(image), _) => self.prepare(&image),
+                (4, Some(image), _) => {
                     let said = self
                         .rkt
                         .says(&["run", "--net=none", &image, "--", "echo", "out"]);
                     self.unless_removed(&image, said);
                 }
-                (4, Some(image), _) if running.len() < 2 => {
+                (5, Some(image), _) if running.len() < 2 => {
                     let file = format!("/run/powercut-{}", dice.below(1 << 30));
                     let save = format!("--uuid-file-save={file}");
                     let said = self.rkt.says(&[
@@ -163,20 +171,20 @@ impl Work<'_> {
                         running.extend(std::fs::read_to_string(&file));
                     }
                 }
-                (5, _, Some(pod)) => {
+                (6, _, Some(pod)) if kept > KEPT => {
                     self.log().say(&format!("- pod {pod}"));
                     self.done(self.rkt.says(&["run-prepared", "--net=none", &pod]));
                 }
-                (6, _, Some(pod)) if self.log().pods.len() > 2 => {
+                (7, _, Some(pod)) if kept > KEPT + 2 => {
                     self.log().say(&format!("- pod {pod}"));
                     self.done(self.rkt.says(&["rm", &pod]));
                 }
-                (7, ..) => {
+                (8, ..) => {
                     if let Some(pod) = running.pop() {
                         self.done(self.rkt.says(&["stop", "--force", &pod]));
                     }
                 }
-                (8, ..) => {
+                (9, ..) => {
                     self.done(self.rkt.says(&["gc", "--grace-period=0s"]));
                 }
                 _ => std::thread::sleep(std::time::Duration::from_millis(20)),
