@@ -110,14 +110,15 @@ check: all
 
 # The images are made before: the tests' own network namespaces have no way to a package mirror. Why they cannot be made
 # is what the tests that need them say when they skip.
-# One at a time: the tests compare the host's cgroups before and after.
+# One at a time: the tests compare the host's cgroups before and after. Those that only wait run beside them
+# (.config/nextest.toml).
 .PHONY: root-suite
 root-suite:
 	@tests/images/build $(OUT)/images >/dev/null || true
 ifeq ($(NEXTEST),yes)
 	@rc=0; \
 	$(ENV) $(CARGO) nextest run -p rkt-net --test '*' --no-fail-fast --test-threads 1 || rc=1; \
-	$(ENV) $(CARGO) nextest run -p rkt-tests $(ROOT) --no-fail-fast --test-threads 1 || rc=1; \
+	$(ENV) $(CARGO) nextest run -p rkt-tests $(ROOT) --no-fail-fast --test-threads 4 || rc=1; \
 	exit $$rc
 else
 	@rc=0; \
