@@ -3,7 +3,8 @@
 //! A console may be slow, or stopped by somebody who presses ^S, and must not stop
 //! this process: text waits in memory, and while there is much of it no more is
 //! taken from the pods (`is_full`). A console that takes nothing for seconds holds up
-//! nobody; what it misses is lost, and a line says so. Of what a pod prints only characters
+//! nobody; what it misses is lost, and a line says so. One that comes late, with a module,
+//! is found when there is something to say. Of what a pod prints only characters of UTF-8
 //! that move nothing on a terminal are passed on.
 
 use model::Fault;
@@ -42,7 +43,7 @@ impl Console {
         console
     }
 
-    fn silent() -> Console {
+    pub(crate) fn silent() -> Console {
         Console {
             terminal: None,
             waiting: VecDeque::new(),
@@ -90,14 +91,16 @@ impl Console {
         self.waiting.extend(name.as_bytes());
         self.waiting.extend(b": ");
         let text = text.strip_suffix(b"\r").unwrap_or(text);
-        let shown = |byte: &u8| {
-            if (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f {
-                b'?'
-            } else {
-                *byte
-            }
+        // The controls above 0x7f as well: U+009B begins for the kernel's terminal what ESC [ does, and so does the
+        // byte 9B, which is no UTF-8.
+        let shown = |c: char| match c {
+            '\t' => c,
+            char::REPLACEMENT_CHARACTER => '?',
+            _ if c.is_control() => '?',
+            _ => c,
         };
-        self.waiting.extend(text.iter().map(shown));
+        let shown: String = String::from_utf8_lossy(text).chars().map(shown).collect();
+        self.waiting.extend(shown.as_bytes());
         self.waiting.push_back(b'\n');
     }
 
@@ -211,13 +214,27 @@ impl Output {
 
     fn take(&mut self, bytes: &[u8], console: &mut Console) {
         for byte in bytes {
-            if *byte == b'\n' || self.part.len() >= LONGEST_LINE {
+            if *byte == b'\n' {
                 console.line(&self.name, &std::mem::take(&mut self.part));
+            } else if self.part.len() >= LONGEST_LINE {
+                let rest = self.part.split_off(whole(&self.part));
+                console.line(&self.name, &std::mem::replace(&mut self.part, rest));
             }
             if *byte != b'\n' {
                 self.part.push(*byte);
             }
         }
+    }
+}
+
+/// The length without a character of UTF-8 that has only begun at the end, which has three bytes at most.
+fn whole(line: &[u8]) -> usize {
+    let tail = line.len().saturating_sub(3);
+    let begin = line[tail..].iter().rposition(|byte| *byte >= 0xc0);
+    let begin = begin.map_or(line.len(), |place| tail + place);
+    match std::str::from_utf8(&line[begin..]) {
+        Err(err) if err.error_len().is_none() => begin,
+        _ => line.len(),
     }
 }
 
@@ -255,6 +272,48 @@ mod tests {
         assert!(!output.pass(&mut console));
         let lengths: Vec<usize> = shown(&mut console).lines().map(str::len).collect();
         assert_eq!(lengths, [LONGEST_LINE + 3, LONGEST_LINE + 3, 4]);
+    }
+
+    #[test]
+    fn nothing_that_moves_the_cursor_is_passed_on() {
+        let mut console = Console::silent();
+        // U+009B, the same in eight bits, the end of a title, DEL; then what is only text.
+        console.line("a", b"\xc2\x9b2J \x9b2J \xc2\x9c \x7f \xff");
+        console.line("a", "ä Û — 漢\u{a0}\u{1f600}".as_bytes());
+        assert_eq!(
+            shown(&mut console),
+            "a: ?2J ?2J ? ? ?\na: ä Û — 漢\u{a0}\u{1f600}\n"
+        );
+    }
+
+    #[test]
+    fn a_character_is_not_cut_between_two_reads_or_two_parts_of_a_line() {
+        let mut console = Console::silent();
+        let (mut output, theirs) = Output::pipe("a").unwrap();
+        drop(theirs);
+        output.take(b"\xe6\xbc", &mut console);
+        output.take(b"\xa2\n", &mut console);
+        assert_eq!(shown(&mut console), "a: 漢\n");
+        for before in LONGEST_LINE - 5..=LONGEST_LINE {
+            let line = format!("{}\u{1f600}{}\n", "x".repeat(before), "y".repeat(9));
+            output.take(line.as_bytes(), &mut console);
+            let parts = shown(&mut console).replace("a: ", "").replace('\n', "");
+            assert_eq!(parts, line.trim_end(), "{before}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_make_a_line_longer_than_it_may_be() {
+        let mut console = Console::silent();
+        let (mut output, theirs) = Output::pipe("a").unwrap();
+        drop(theirs);
+        output.take(&vec![0xc3; 2 * LONGEST_LINE], &mut console);
+        assert!(!output.pass(&mut console));
+        assert!(
+            shown(&mut console)
+                .lines()
+                .all(|line| line.len() <= LONGEST_LINE + 3)
+        );
     }
 
     #[test]

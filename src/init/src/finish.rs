@@ -7,7 +7,7 @@
 use crate::console::Console;
 use crate::settings::Last;
 use rustix::mount::UnmountFlags;
-use rustix::process::WaitOptions;
+use rustix::process::{Pid, WaitOptions};
 use rustix::system::RebootCommand;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
@@ -35,6 +35,10 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Ends the machine. Comes back where the kernel refuses.
 pub(crate) fn all(console: &mut Console, last: Last) -> std::io::Error {
+    // Whoever is anybody else would kill strangers.
+    if rustix::process::getpid() != Pid::INIT {
+        return std::io::Error::other("this is not process 1");
+    }
     end_processes(signal::TERM, GRACE);
     end_processes(signal::KILL, GRACE);
     rustix::fs::sync();

@@ -9,6 +9,7 @@
 //! kernel would panic; what goes wrong is said on the console, with the next step.
 
 mod cgroups;
+mod cleaner;
 mod console;
 mod disks;
 mod finish;

@@ -19,7 +19,7 @@ pub(crate) type PodId = usize;
 pub(crate) enum Event {
     /// The machine is ready for pods.
     Begin,
-    /// `rkt run` ended, or could not be started, after so long.
+    /// `rkt run` ended, or could not be started, after so long, and nothing of its pod runs on.
     Ended {
         pod: PodId,
         status: i32,

@@ -26,6 +26,10 @@ pub(crate) struct Plan {
     pub restart: Restart,
     /// Failures in a row after which it is given up; none: never.
     pub attempts: Option<u32>,
+    /// Where its own words have the UUID saved, which may be nowhere.
+    pub uuid_file: Option<String>,
+    /// Whether it is removed when it has ended.
+    pub removed: bool,
 }
 
 /// The files of one pod.
@@ -147,6 +151,8 @@ fn plan(dir: &str, name: &str, files: &Files, settings: &Settings) -> Result<Pla
         words: Vec::new(),
         restart: settings.restart,
         attempts: settings.attempts,
+        uuid_file: None,
+        removed: false,
     };
     if files.manifest {
         plan.words.push(format!("--pod-manifest={dir}/{name}.json"));
@@ -191,10 +197,37 @@ fn plan(dir: &str, name: &str, files: &Files, settings: &Settings) -> Result<Pla
     }
     // What a pod has left is memory where `/` is. A stage1 from an image cannot do it.
     let removed_otherwise = given("--rm") || given("--stage1-");
+    let rm = flags
+        .iter()
+        .filter_map(|word| word.strip_prefix("--rm"))
+        .next_back();
+    // As of every flag, the last one counts.
+    plan.removed = match rm {
+        None => !removed_otherwise,
+        Some("") => true,
+        Some(value) => value
+            .strip_prefix('=')
+            .is_some_and(|value| model::text::parse_bool(value).unwrap_or(false)),
+    };
+    plan.uuid_file = last_value(&flags, "--uuid-file-save");
     if !removed_otherwise {
         plan.words.insert(0, "--rm".to_string());
     }
     Ok(plan)
+}
+
+/// Of `--option=value` or `--option value`; the last one counts.
+fn last_value(words: &[&String], option: &str) -> Option<String> {
+    let mut value = None;
+    for (place, word) in words.iter().enumerate() {
+        let rest = match word.strip_prefix(option) {
+            Some("") => words.get(place + 1).map(|next| next.as_str()),
+            Some(rest) => rest.strip_prefix('='),
+            None => None,
+        };
+        value = rest.map(str::to_string).or(value);
+    }
+    value
 }
 
 #[cfg(test)]
@@ -227,6 +260,8 @@ mod tests {
                 .to_vec(),
             restart: Restart::Never,
             attempts: Some(3),
+            uuid_file: None,
+            removed: true,
         };
         assert_eq!(plans, [expected]);
     }
@@ -269,6 +304,34 @@ mod tests {
             planned(&[("a.run", "x\n--\n--rm")])[0].words,
             ["--rm", "x", "--", "--rm"]
         );
+    }
+
+    #[test]
+    fn who_removes_its_pods_wants_killed_ones_removed_too() {
+        for (words, removed) in [
+            ("x", true),
+            ("--rm\nx", true),
+            ("--rm=true\nx", true),
+            ("--rm\n--rm=false\nx", false),
+            ("--stage1-path=/s\nx", false),
+            ("--stage1-path=/s\n--rm\nx", true),
+        ] {
+            assert_eq!(planned(&[("a.run", words)])[0].removed, removed, "{words}");
+        }
+    }
+
+    #[test]
+    fn the_file_of_the_uuid_may_be_the_pods_own() {
+        for (words, file) in [
+            ("x", None),
+            ("--uuid-file-save=/u\nx", Some("/u")),
+            ("--uuid-file-save=/u\nx\n--uuid-file-save\n/v", Some("/v")),
+            ("--uuid-file-save=\nx", Some("")),
+            ("x\n--\n--uuid-file-save=/of-the-app", None),
+        ] {
+            let plan = &planned(&[("a.run", words)])[0];
+            assert_eq!(plan.uuid_file.as_deref(), file, "{words}");
+        }
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(crate) fn settings(console: &mut Console) -> Settings {
 /// Everything else. Sets the data directory that is used.
 pub(crate) fn machine(settings: &mut Settings, console: &mut Console) -> Result<(), Fault> {
     load_modules(settings, console);
+    // A module may have brought the one there is.
+    console.reopen();
     let mut complaints = cgroups::mount_all(settings.cgroups);
     complaints.extend(name(settings).err());
     let up = sys::net::loopback_up();

@@ -3,8 +3,12 @@
 //! Signals, ends of children, their output and timers come in as events; the machine
 //! answers with actions, which are carried out here. Every orphan is reaped. Nothing
 //! ends this process: a pod that cannot be started has failed with 254, a panic ends
-//! the machine as it was told to end, and where not even that works it waits.
+//! the machine as it was told to end, and where not even that works it waits. To the
+//! machine a pod whose rkt was killed ends when a cleaner has stopped what it left.
 
+mod cleaning;
+
+use crate::cleaner::Step;
 use crate::console::{Console, Output};
 use crate::finish;
 use crate::machine::{Action, Event, Machine, PodId};
@@ -12,13 +16,13 @@ use crate::pods::{Listing, Plan};
 use crate::prepare;
 use crate::rescue::{self, Rescue};
 use crate::settings::{End, Last, Settings};
-use model::Fault;
+use model::{Fault, PodUuid};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use rustix::system::RebootCommand;
 use std::collections::VecDeque;
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -34,9 +38,11 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What a child is to us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Role {
     Pod(PodId),
+    /// At this step, for what was left of this pod.
+    Cleaner(PodId, Step, PodUuid),
     Collector,
     Rescue,
 }
@@ -55,7 +61,10 @@ struct Supervisor {
     machine: Machine,
     children: Vec<Child>,
     outputs: Vec<Output>,
+    /// `Ended` among them is a pod that is being cleaned up, and takes no longer than that.
     timers: Vec<(Instant, Event)>,
+    /// Where the UUID of each pod's present start is, if that is known.
+    uuid_files: Vec<Option<String>>,
     rescues: VecDeque<Rescue>,
     env: Vec<CString>,
 }
@@ -100,6 +109,7 @@ pub(crate) fn run() -> ! {
     let plans = plans(&settings, &mut console);
     let mut supervisor = Supervisor {
         machine: Machine::new(&plans, settings.end, settings.rescue.is_some()),
+        uuid_files: vec![None; plans.len()],
         plans,
         console,
         signals,
@@ -175,7 +185,9 @@ impl Supervisor {
     fn begin(&mut self) {
         // What an earlier life of this machine left on a disk.
         if Path::new(&self.settings.dir).join("pods").is_dir() && self.settings.rescue.is_none() {
-            let collected = self.start("gc", Role::Collector, &["gc".to_string()]);
+            // All of it: nothing of it runs, and without a clock a period of grace may never end.
+            let words = ["gc", "--grace-period=0s"].map(str::to_string);
+            let collected = self.start("gc", Role::Collector, &words);
             if let Err(fault) = collected {
                 self.console.complain(&fault);
             }
@@ -207,14 +219,21 @@ impl Supervisor {
         // EINTR: signals are blocked, so only a debugger does it; go round.
         let _ = rustix::event::poll(&mut fds, timeout.as_ref());
         drop(fds);
-        self.console.flush();
+        self.console.reopen();
         self.pass_outputs();
         while let Some(received) = self.signals.next() {
             self.signalled(received.signal);
         }
+        self.timers_are_due();
+    }
+
+    fn timers_are_due(&mut self) {
         let now = Instant::now();
         while let Some(due) = self.timers.iter().position(|(at, _)| *at <= now) {
             let (_, event) = self.timers.swap_remove(due);
+            if let Event::Ended { pod, .. } = event {
+                self.give_up_cleaning(pod);
+            }
             self.take(event);
         }
     }
@@ -252,16 +271,28 @@ impl Supervisor {
             Ended::Exited(status) => (status, format!("with status {status}")),
             Ended::Signalled(signal) => (128 + signal, format!("by signal {signal}")),
         };
-        match child.role {
+        match &child.role {
             Role::Pod(pod) => {
-                let name = &self.plans[pod].name;
+                let name = &self.plans[*pod].name;
                 self.console.say(&format!("pod \"{name}\" ended {text}"));
-                let lasted = child.started.elapsed();
-                self.take(Event::Ended {
-                    pod,
+                let event = Event::Ended {
+                    pod: *pod,
                     status,
-                    lasted,
-                });
+                    lasted: child.started.elapsed(),
+                };
+                match ended {
+                    Ended::Exited(_) => self.take(event),
+                    Ended::Signalled(_) => self.clean_up(*pod, event),
+                }
+            }
+            Role::Cleaner(pod, step, uuid) => {
+                if status != 0 {
+                    let (name, step) = (&self.plans[*pod].name, step.name());
+                    self.console
+                        .say(&format!("warning: pod \"{name}\": rkt {step} ended {text}"));
+                }
+                let next = step.next(status == 0, self.plans[*pod].removed);
+                self.clean_on(*pod, next, uuid);
             }
             Role::Collector if status != 0 => {
                 self.console.say(&format!("warning: rkt gc ended {text}"))
@@ -293,6 +324,7 @@ impl Supervisor {
             Action::Start(pod) => {
                 let plan = self.plans[pod].clone();
                 let mut words = vec!["run".to_string()];
+                words.extend(self.save_uuid(pod));
                 words.extend(plan.words);
                 if let Err(fault) = self.start(&plan.name, Role::Pod(pod), &words) {
                     self.console
@@ -342,7 +374,11 @@ impl Supervisor {
     fn start(&mut self, name: &str, role: Role, words: &[String]) -> Result<(), Fault> {
         let fail = |err| Fault::io("cannot start", "rkt", err);
         let (output, theirs) = Output::pipe(name)?;
-        let null = File::open("/dev/null").map_err(|err| Fault::io("open", "/dev/null", err))?;
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+        let null = null.map_err(|err| Fault::io("open", "/dev/null", err))?;
+        // On stdout it names the pod that is no more, which no console needs.
+        let quiet = matches!(role, Role::Cleaner(..));
+        let stdout = if quiet { null.as_fd() } else { theirs.as_fd() };
         let mut argv = vec!["rkt".to_string(), format!("--dir={}", self.settings.dir)];
         argv.extend_from_slice(words);
         let argv = argv
@@ -353,7 +389,7 @@ impl Supervisor {
             path: &CString::from(c"/proc/self/exe"),
             argv: &argv,
             env: &self.env,
-            streams: [null.as_fd(), theirs.as_fd(), theirs.as_fd()],
+            streams: [null.as_fd(), stdout, theirs.as_fd()],
         })
         .map_err(fail)?;
         self.outputs.push(output);

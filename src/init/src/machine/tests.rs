@@ -10,6 +10,8 @@ fn machine(count: usize, restart: Restart, attempts: Option<u32>, end: End) -> M
         words: Vec::new(),
         restart,
         attempts,
+        uuid_file: None,
+        removed: true,
     };
     Machine::new(&vec![plan; count], end, false)
 }
