@@ -117,14 +117,21 @@ pub(crate) fn select(env: &Env, store: &Store, choice: Option<&Choice>) -> Resul
     Stage1Image::of(store, id).map(Selected::Image)
 }
 
-/// Whether the flag names one of the two that are built in.
-pub fn is_built_in(choice: &Choice) -> Result<bool> {
-    let (Choice::Url(word)
-    | Choice::Path(word)
-    | Choice::Name(word)
-    | Choice::Hash(word)
-    | Choice::FromDir(word)) = choice;
-    Ok(by_name(word)?.is_some() || by_file(Path::new(word))?.is_some())
+/// Which of the two that are built in a pod would get; `None` is an image, which
+/// nobody looks for here.
+pub fn built_in(env: &Env, choice: Option<&Choice>) -> Result<Option<Flavor>> {
+    let (word, dir) = match choice {
+        None => {
+            let configured = env.config.stage1_name_version.as_ref();
+            return configured.map_or(Ok(Some(Flavor::Native)), |(name, _)| by_name(name));
+        }
+        Some(Choice::FromDir(word)) => (word, env.config.stage1_images.as_deref()),
+        Some(Choice::Url(word) | Choice::Path(word) | Choice::Name(word) | Choice::Hash(word)) => {
+            (word, Some(""))
+        }
+    };
+    let file = Path::new(dir.unwrap_or(IMAGES_DIR)).join(word);
+    Ok(by_name(word)?.or(by_file(&file)?))
 }
 
 /// Where the packages of rkt put their stage1 images.
@@ -267,6 +274,25 @@ mod tests {
         ] {
             assert!(!is_packaged(word), "{word}");
         }
+    }
+
+    #[test]
+    fn what_is_configured_may_be_an_image() {
+        let dir = crate::testing::TempDir::new();
+        let mut env = crate::testing::env(&dir, "all");
+        assert_eq!(built_in(&env, None).unwrap(), Some(Flavor::Native));
+        for (name, expected) in [
+            ("coreos.com/rkt/stage1-fly", Some(Flavor::Fly)),
+            ("example.com/stage1", None),
+        ] {
+            env.config.stage1_name_version = Some((name.to_string(), "1.30.0".to_string()));
+            assert_eq!(built_in(&env, None).unwrap(), expected, "{name}");
+        }
+        let fly = Choice::FromDir("stage1-fly.aci".to_string());
+        assert_eq!(built_in(&env, Some(&fly)).unwrap(), Some(Flavor::Fly));
+        env.config.stage1_images = Some(dir.path().to_string_lossy().into_owned());
+        std::fs::write(dir.path().join("stage1-fly.aci"), "").unwrap();
+        assert_eq!(built_in(&env, Some(&fly)).unwrap(), None);
     }
 
     #[test]

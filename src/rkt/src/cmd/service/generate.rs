@@ -13,6 +13,7 @@ use crate::pod_line::PodLine;
 use model::fault::Result;
 use model::{Fault, PodUuid};
 use stage0::Env;
+use stage0::stage1_image::{self, Flavor};
 
 const INIT: Flag = Flag::text(
     "init",
@@ -136,9 +137,9 @@ fn request(env: &Env, line: &Line, pod: &PodLine) -> Result<Request> {
     if user.is_some() && pod.flags.last("dir").is_none() {
         rkt.push(format!("--dir={}", env.dir.display()));
     }
-    let built_in = match &asked.stage1 {
-        Some(choice) => stage0::stage1_image::is_built_in(choice)?,
-        None => true,
+    let stage1 = match made.is_fly {
+        true => Some(Flavor::Fly),
+        false => stage1_image::built_in(env, asked.stage1.as_ref())?,
     };
     let uuid_file = match (&line.uuid_file, &user) {
         (Some(file), None) => file.clone(),
@@ -159,7 +160,7 @@ fn request(env: &Env, line: &Line, pod: &PodLine) -> Result<Request> {
         words: made.words,
         uuid_file,
         user,
-        built_in,
+        stage1,
         network: request::wants_network(line, pod),
         manifest: made.manifest,
     })
@@ -171,6 +172,8 @@ struct Made {
     title: String,
     words: Vec<String>,
     manifest: Option<Vec<u8>>,
+    /// It was prepared for this stage1, which is one of its words then.
+    is_fly: bool,
 }
 
 impl Made {
@@ -205,6 +208,7 @@ impl Made {
             title,
             words: line.words.clone(),
             manifest: None,
+            is_fly: false,
         })
     }
 
@@ -226,7 +230,8 @@ impl Made {
             .hint("flags of run-prepared can"));
         }
         let found = pod::Pod::find(&env.dir, uuid)?;
-        if found.flavor().as_deref() == Some("fly") {
+        let is_fly = found.flavor().as_deref() == Some(Flavor::Fly.name());
+        if is_fly {
             words.push("--stage1-name=coreos.com/rkt/stage1-fly".to_string());
         }
         if !found.is_overlay() {
@@ -245,6 +250,7 @@ impl Made {
             name: app,
             words,
             manifest: Some(manifest),
+            is_fly,
         })
     }
 }

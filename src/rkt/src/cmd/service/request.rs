@@ -6,6 +6,7 @@ use crate::pod_line::PodLine;
 use model::fault::{Fault, Result};
 use model::text::quote;
 use model::{PodManifest, Value};
+use stage0::stage1_image::Flavor;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 
@@ -25,8 +26,8 @@ pub struct Request {
     pub uuid_file: String,
     /// Whose pod it is, if not root's.
     pub user: Option<User>,
-    /// The built-in stage1 removes its pod and says when it is ready; others can do neither.
-    pub built_in: bool,
+    /// The built-in stage1 that runs the pod; `None` is an image.
+    pub stage1: Option<Flavor>,
     /// Has links of its own, or is fetched from elsewhere.
     pub network: bool,
     /// Of a prepared pod: what it was made of.
@@ -42,10 +43,20 @@ pub struct User {
 }
 
 impl Request {
+    /// A built-in stage1 removes its pod and says when it is ready; others can do neither.
+    pub fn built_in(&self) -> bool {
+        self.stage1.is_some()
+    }
+
+    /// Whether `run` can leave the pod to itself.
+    pub fn detaches(&self) -> bool {
+        self.stage1 == Some(Flavor::Native)
+    }
+
     /// The words of the pod in the foreground, from the program on.
     pub fn foreground(&self, more: &[&str]) -> Vec<String> {
         let mut words = self.begin();
-        if self.built_in {
+        if self.built_in() {
             words.push("--rm".to_string());
             words.extend(more.iter().map(|word| word.to_string()));
         }
@@ -53,7 +64,7 @@ impl Request {
         words
     }
 
-    /// The same in the background; returns when the pod is ready.
+    /// The same in the background, of a pod that detaches; returns when the pod is ready.
     pub fn background(&self) -> Vec<String> {
         let mut words = self.begin();
         words.push("--detach".to_string());

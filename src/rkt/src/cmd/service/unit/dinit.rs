@@ -9,7 +9,7 @@ pub fn make(request: &Request, base: &str) -> Result<Unit> {
     check_place(base)?;
     let name = &request.name;
     let program = format!("{base}/{name}.run");
-    let ready = match request.built_in {
+    let ready = match request.built_in() {
         true => "ready-notification = pipefd:3\n",
         false => "",
     };

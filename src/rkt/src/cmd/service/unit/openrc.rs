@@ -61,7 +61,7 @@ depend() {{
 start_pre() {{
     # One that is there may be somebody else's, such as /tmp: its mode is not ours.
     [ -d {state} ] || checkpath -q -d -m 0755 {state} || return 1
-    clean
+    clean || return 1
     checkpath -q -f -m 0644 -o {owner} "$uuid_file" "$error_log" || return 1
 {runtime}    # Growing delays, where this OpenRC has them.
     case "$(supervise-daemon --help 2>&1)" in
@@ -86,7 +86,7 @@ start() {{
 }}
 
 stop_post() {{
-    clean
+    clean || return 1
     rm -f "$uuid_file"
 }}
 "#,

@@ -5,9 +5,12 @@ use crate::cmd::service::quote::{sh, wrapped};
 use crate::cmd::service::request::{Request, User};
 use model::fault::Result;
 
-const ASKED: &str = r"case $(cat supervise/stat 2>/dev/null) in
-    *'want down'* | *'want exit'* | *'got TERM'*) exit 0 ;;
-esac
+/// runsv writes the file anew at every command, also while `finish` runs.
+const WANTED: &str = r"wanted() {
+    case $(cat supervise/stat 2>/dev/null) in
+    *'want down'* | *'want exit'*) return 1 ;;
+    esac
+}
 ";
 
 fn chpst(user: &User) -> Vec<String> {
@@ -29,10 +32,7 @@ pub fn make(request: &Request, base: &str) -> Result<Unit> {
         files: vec![
             at("log/run", log),
             at("check", check),
-            at(
-                "finish",
-                script::finish(request, "runit", ASKED, "exec sleep $pause"),
-            ),
+            at("finish", script::finish(request, "runit", WANTED)),
             at("run", script::run(request, "runit", chpst, &[])),
         ],
         enable: vec![

@@ -4,13 +4,8 @@ use super::{File, PLAIN, SCRIPT, STOP_SECONDS, Unit, script};
 use crate::cmd::service::request::{Request, User};
 use model::fault::Result;
 
-const ASKED: &str = r#"wanted() { [ "$(s6-svstat -o wantedup .)" = true ]; }
-wanted || exit 0
+const WANTED: &str = r#"wanted() { [ "$(s6-svstat -o wantedup .)" = true ]; }
 "#;
-
-/// In steps, so that `s6-svc -d` is not kept waiting.
-const WAIT: &str =
-    "while [ $pause -gt 0 ] && wanted; do\n    sleep 1\n    pause=$((pause - 1))\ndone\nexit 0";
 
 fn setuidgid(user: &User) -> Vec<String> {
     vec!["s6-setuidgid".to_string(), user.name.clone()]
@@ -26,14 +21,10 @@ pub fn make(request: &Request, base: &str) -> Result<Unit> {
         plain("timeout-kill", &(STOP_SECONDS * 1000).to_string()),
         plain("timeout-finish", "120000"),
     ];
-    if request.built_in {
+    if request.built_in() {
         files.push(plain("notification-fd", "3"));
     }
-    files.push(at(
-        "finish",
-        SCRIPT,
-        script::finish(request, "s6", ASKED, WAIT),
-    ));
+    files.push(at("finish", SCRIPT, script::finish(request, "s6", WANTED)));
     let run = script::run(request, "s6", setuidgid, &["--notify-fd=3"]);
     files.push(at("run", SCRIPT, run));
     Ok(Unit {

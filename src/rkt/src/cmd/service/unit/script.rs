@@ -29,17 +29,32 @@ pub fn state(request: &Request) -> &str {
 }
 
 /// Ends and removes the pod of the UUID file, if there is one: a command list
-/// for one line.
+/// for one line, which ends the shell if that pod goes on running.
 pub const CLEAN: &str = "! rkt status --uuid-file=\"$uuid_file\" >/dev/null 2>&1 || \
-     { rkt stop --force --uuid-file=\"$uuid_file\" >/dev/null 2>&1; \
+     { rkt stop --force --uuid-file=\"$uuid_file\" >/dev/null || \
+     ! rkt status --uuid-file=\"$uuid_file\" 2>/dev/null | grep -q ^state=running || exit 1; \
      rkt rm --uuid-file=\"$uuid_file\" >/dev/null; }";
 
 /// `clean` as a function over several lines.
-pub const CLEAN_FUNCTION: &str = r#"# Ends and removes the pod that the file names, if it is still there.
+pub const CLEAN_FUNCTION: &str = r#"# Ends and removes the pod that the file names, if it is still there. Fails where it goes on running.
 clean() {
     rkt status --uuid-file="$uuid_file" >/dev/null 2>&1 || return 0
-    rkt stop --force --uuid-file="$uuid_file" >/dev/null 2>&1
+    if ! rkt stop --force --uuid-file="$uuid_file" >/dev/null &&
+        rkt status --uuid-file="$uuid_file" 2>/dev/null | grep -q ^state=running; then
+        return 1
+    fi
     rkt rm --uuid-file="$uuid_file" >/dev/null
+    return 0
+}
+"#;
+
+/// A shell's arithmetic ends the script at anything else, and no pause follows.
+const NUMBER_FUNCTION: &str = r#"# The number in a file; 0 where there is none.
+number() {
+    case $(cat "$1" 2>/dev/null) in
+    '' | *[!0-9]* | 0?*) echo 0 ;;
+    *) cat "$1" ;;
+    esac
 }
 "#;
 
@@ -86,7 +101,7 @@ pub fn run(request: &Request, init: &str, tool: Become, more: &[&str]) -> String
     words.extend(become_user(request, tool));
     words.extend(request.foreground(more));
     format!(
-        "#!/bin/sh\n{head}exec 2>&1\n{uuid_file}\n{rkt}\n\n{CLEAN_FUNCTION}\nclean\n{make}\
+        "#!/bin/sh\n{head}exec 2>&1\n{uuid_file}\n{rkt}\n\n{CLEAN_FUNCTION}\nclean || exit 1\n{make}\
          date +%s >\"$uuid_file.began\"\n{exec}\n",
         head = head(request, init, "as a pod in the foreground"),
         uuid_file = uuid_file(request),
@@ -96,19 +111,34 @@ pub fn run(request: &Request, init: &str, tool: Become, more: &[&str]) -> String
     )
 }
 
-/// Between two pods: removes what is left and sets `pause`, in seconds, which
-/// doubles up to a minute and begins anew after five minutes of life.
-/// `asked` leaves the script when the end was asked for.
-pub fn finish(request: &Request, init: &str, asked: &str, wait: &str) -> String {
+/// What follows an end that nobody asked for; in steps, so that a stop is not
+/// kept waiting.
+const PAUSE: &str = r#"wanted || exit 0
+now=$(date +%s)
+began=$(number "$uuid_file.began")
+pause=$(number "$uuid_file.pause")
+lived=$((now - began))
+# So ends what is to be restarted. An app that ends so by itself, and at once, is not to come back as fast.
+if [ "$1" = 0 ] && [ $lived -ge 10 ]; then exit 0; fi
+if [ $lived -ge 300 ]; then pause=0; fi
+pause=$((pause > 0 ? pause * 2 : 1))
+if [ $pause -gt 60 ]; then pause=60; fi
+echo $pause >"$uuid_file.pause"
+while [ $pause -gt 0 ] && wanted; do
+    sleep 1
+    pause=$((pause - 1))
+done
+exit 0
+"#;
+
+/// Between two pods: removes what is left and waits, for a time that doubles up
+/// to a minute and begins anew after five minutes of life. `wanted` is the
+/// shell's function that says whether the service is to be up. Both inits give
+/// the exit status of `run` as the first argument.
+pub fn finish(request: &Request, init: &str, wanted: &str) -> String {
     format!(
-        "#!/bin/sh\n{head}exec 2>&1\n{uuid_file}\n{rkt}\n\n{CLEAN_FUNCTION}\nclean\n{asked}\n\
-         now=$(date +%s)\n\
-         began=$(cat \"$uuid_file.began\" 2>/dev/null || echo 0)\n\
-         pause=$(cat \"$uuid_file.pause\" 2>/dev/null || echo 0)\n\
-         if [ $((now - began)) -ge 300 ]; then pause=0; fi\n\
-         pause=$((pause > 0 ? pause * 2 : 1))\n\
-         if [ $pause -gt 60 ]; then pause=60; fi\n\
-         echo $pause >\"$uuid_file.pause\"\n{wait}\n",
+        "#!/bin/sh\n{head}exec 2>&1\n{uuid_file}\n{rkt}\n\n{CLEAN_FUNCTION}\n{NUMBER_FUNCTION}\n\
+         {wanted}\nclean && rm -f \"$uuid_file\"\n{PAUSE}",
         head = head(request, init, "between two pods"),
         uuid_file = uuid_file(request),
         rkt = rkt(request),

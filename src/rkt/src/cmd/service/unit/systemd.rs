@@ -6,8 +6,9 @@ use crate::cmd::service::quote::{remark, systemd, wrapped};
 use crate::cmd::service::request::Request;
 use model::fault::Result;
 
-/// Ends and removes the pod of the UUID file `$0` with the rkt of `$@`.
-const CLEAN: &str = r#"test ! -s "$0" || ! "$@" status --uuid-file="$0" >/dev/null 2>&1 || { "$@" stop --force --uuid-file="$0" >/dev/null 2>&1; "$@" rm --uuid-file="$0" >/dev/null; }"#;
+/// Ends and removes the pod of the UUID file `$0` with the rkt of `$@`; fails if
+/// that pod goes on running.
+pub const CLEAN: &str = r#"test ! -s "$0" || ! "$@" status --uuid-file="$0" >/dev/null 2>&1 || { "$@" stop --force --uuid-file="$0" >/dev/null || ! "$@" status --uuid-file="$0" 2>/dev/null | grep -q ^state=running || exit 1; "$@" rm --uuid-file="$0" >/dev/null || :; }"#;
 
 pub fn make(request: &Request, base: &str) -> Result<Unit> {
     let name = &request.name;
@@ -42,9 +43,9 @@ pub fn make(request: &Request, base: &str) -> Result<Unit> {
     let text = format!(
         "{head}[Unit]\nDescription={title} as a pod of rkt\nAfter=local-fs.target\n{network}\
          StartLimitIntervalSec=10min\nStartLimitBurst=10\n\n\
-         [Service]\nType={kind}\n{user}ExecStartPre=-{clean}\nExecStartPre=+{make}\n\
+         [Service]\nType={kind}\n{user}ExecStartPre={clean}\nExecStartPre=+{make}\n\
          ExecStart={run}\nExecStopPost=-{clean}\n\
-         Restart=on-failure\nRestartSec=1\n\
+         Restart=always\nRestartSec=1\n\
          # Growing pauses, since systemd 254; older ones ignore the two lines.\n\
          RestartSteps=6\nRestartMaxDelaySec=60\n\
          TimeoutStartSec={START_SECONDS}\nTimeoutStopSec={STOP_SECONDS}\nKillMode=mixed\n\
@@ -53,7 +54,7 @@ pub fn make(request: &Request, base: &str) -> Result<Unit> {
          [Install]\nWantedBy=multi-user.target\n",
         head = script::head(request, "systemd", "as a pod"),
         title = remark(&request.title),
-        kind = match request.built_in {
+        kind = match request.built_in() {
             true => "notify\nNotifyAccess=main",
             false => "exec",
         },

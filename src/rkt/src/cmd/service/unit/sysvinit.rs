@@ -4,9 +4,15 @@
 use super::{File, SCRIPT, START_SECONDS, STOP_SECONDS, Unit, script};
 use crate::cmd::service::quote::{remark, sh, wrapped};
 use crate::cmd::service::request::Request;
-use model::fault::Result;
+use model::fault::{Fault, Result};
 
 pub fn make(request: &Request, base: &str) -> Result<Unit> {
+    if !request.detaches() {
+        return Err(Fault::unsupported(
+            "under sysvinit a pod runs in the background, which only the built-in container stage1 can",
+        )
+        .hint("a respawn line in /etc/inittab can execute \"rkt run\" for others"));
+    }
     let name = &request.name;
     let mut words = vec!["timeout".to_string(), START_SECONDS.to_string()];
     words.extend(script::become_user(request, script::setpriv));
@@ -30,10 +36,19 @@ pub fn make(request: &Request, base: &str) -> Result<Unit> {
 {clean}
 state() {{ rkt status --uuid-file="$uuid_file" 2>/dev/null | sed -n 's/^state=//p'; }}
 
+# One start or stop at a time, since no supervisor sees to that. rkt closes what it does not know.
+alone() {{
+    mkdir -p {dir} || exit 1
+    if command -v flock >/dev/null; then
+        exec 9>"$uuid_file.lock"
+        flock 9
+    fi
+}}
+
 # Returns when the pod is ready.
 start() {{
     [ "$(state)" != running ] || return 0
-    clean
+    clean || return 1
     {make}    {start} </dev/null >/dev/null && return
     clean
     return 1
@@ -42,14 +57,21 @@ start() {{
 # In order; by force, if that takes too long.
 stop() {{
     [ "$(state)" != running ] || timeout {STOP_SECONDS} {stop} --uuid-file="$uuid_file" >/dev/null
-    clean
+    clean || return 1
     rm -f "$uuid_file"
 }}
 
 case ${{1:-}} in
-start | stop) "$1" ;;
-restart | force-reload) stop && start ;;
+start | stop)
+    alone
+    "$1"
+    ;;
+restart | force-reload)
+    alone
+    stop && start
+    ;;
 try-restart)
+    alone
     [ "$(state)" != running ] || {{ stop && start; }}
     ;;
 status)
@@ -76,6 +98,7 @@ esac
         uuid_file = script::uuid_file(request),
         rkt = script::rkt(request),
         clean = script::CLEAN_FUNCTION,
+        dir = sh(script::state(request)),
         make = script::make_uuid_file(request),
         start = wrapped(&words, sh, "        "),
         stop = wrapped(

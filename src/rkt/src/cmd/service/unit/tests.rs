@@ -5,7 +5,11 @@ use super::*;
 use crate::cmd::service::detect::NAMES;
 use crate::cmd::service::quote::tests::HOSTILE;
 use crate::cmd::service::request::User;
+use stage0::stage1_image::Flavor;
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 fn request(arguments: &[&str]) -> Request {
@@ -22,7 +26,7 @@ fn request(arguments: &[&str]) -> Request {
         words,
         uuid_file: "/run/rkt-services/redis.uuid".to_string(),
         user: None,
-        built_in: true,
+        stage1: Some(Flavor::Native),
         network: true,
         manifest: None,
     }
@@ -63,9 +67,12 @@ fn check_syntax(file: &File) {
 fn every_init_gets_files_that_a_shell_can_read() {
     for (name, init) in NAMES {
         for user in [None, Some(user())] {
-            for built_in in [true, false] {
+            for stage1 in [Some(Flavor::Native), Some(Flavor::Fly), None] {
+                if *init == Init::Sysvinit && stage1 != Some(Flavor::Native) {
+                    continue;
+                }
                 let mut request = request(&one_line());
-                (request.user, request.built_in) = (user.clone(), built_in);
+                (request.user, request.stage1) = (user.clone(), stage1);
                 let unit = make(*init, request, place(*init)).unwrap();
                 for file in &unit.files {
                     assert!(file.path.starts_with(place(*init)), "{name}: {}", file.path);
@@ -156,12 +163,205 @@ fn the_pod_stops_before_the_init_kills() {
     }
 }
 
+/// A directory for what a script writes, and for the programs that it calls.
+struct Host {
+    dir: PathBuf,
+}
+
+impl Host {
+    fn new(name: &str) -> Host {
+        let dir = std::env::temp_dir().join(format!("rkt-test-{name}-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::create_dir(dir.join("supervise")).unwrap();
+        let host = Host { dir };
+        host.program("sleep", "echo slept >>slept");
+        host.program("s6-svstat", "grep -q down supervise/stat || echo true");
+        host.write("supervise/stat", "run");
+        host
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.dir.join(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.join(name)).unwrap_or_default()
+    }
+
+    fn program(&self, name: &str, text: &str) -> String {
+        self.write(name, &format!("#!/bin/sh\n{text}\n"));
+        let path = self.dir.join(name);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        path.to_string_lossy().into_owned()
+    }
+
+    /// Whose rkt is the program `rkt` here.
+    fn request(&self) -> Request {
+        let mut request = request(&[]);
+        request.rkt = vec![self.dir.join("rkt").to_string_lossy().into_owned()];
+        request.uuid_file = self.dir.join("uuid").to_string_lossy().into_owned();
+        request
+    }
+
+    /// Whether the shell succeeds with the text and its arguments.
+    fn runs(&self, text: &str, arguments: &[&str]) -> bool {
+        let path = format!("{}:/usr/bin:/bin", self.dir.display());
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", text]).args(arguments);
+        shell.env("PATH", path).current_dir(&self.dir);
+        shell.stdout(Stdio::null()).stderr(Stdio::null());
+        shell.status().unwrap().success()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn text_of<'a>(unit: &'a Unit, end: &str) -> &'a str {
+    let mut files = unit.files.iter();
+    let is = |file: &&File| file.path.ends_with(end) && !file.path.contains("/log/");
+    &files.find(is).unwrap().text
+}
+
+/// The shell would end there, and the supervisor start the pod again at once.
+#[test]
+fn files_of_nonsense_are_a_pause_of_a_second() {
+    for init in [Init::Runit, Init::S6] {
+        let host = Host::new(&format!("nonsense-{init:?}"));
+        host.program("rkt", "exit 1");
+        for (nonsense, pause) in [("ten", "1\n"), ("08", "1\n"), ("", "1\n"), ("4", "8\n")] {
+            let unit = make(init, host.request(), "/base").unwrap();
+            // It began in what is the future, so that the pause counts.
+            host.write("uuid.began", "99999999999");
+            host.write("uuid.pause", nonsense);
+            assert!(host.runs(text_of(&unit, "/finish"), &["finish", "1", "0"]));
+            assert_eq!(host.read("uuid.pause"), pause, "{init:?} {nonsense:?}");
+        }
+    }
+}
+
+/// A supervisor hands 0 over after a restart that was asked for; an app may end with it by itself.
+#[test]
+fn an_orderly_end_is_a_crash_only_where_the_pod_had_just_begun() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.unwrap().as_secs();
+    for init in [Init::Runit, Init::S6] {
+        let host = Host::new(&format!("orderly-{init:?}"));
+        host.program("rkt", "exit 1");
+        for (status, lived, pause) in [
+            ("0", 60, "4"),
+            ("0", 0, "8\n"),
+            ("1", 60, "8\n"),
+            ("-1", 60, "8\n"),
+            ("1", 400, "1\n"),
+        ] {
+            let unit = make(init, host.request(), "/base").unwrap();
+            host.write("uuid.began", &format!("{}", now - lived));
+            host.write("uuid.pause", "4");
+            assert!(host.runs(text_of(&unit, "/finish"), &["finish", status, "0"]));
+            assert_eq!(host.read("uuid.pause"), pause, "{init:?} {status} {lived}");
+        }
+    }
+}
+
+#[test]
+fn a_stop_ends_the_pause() {
+    for init in [Init::Runit, Init::S6] {
+        let host = Host::new(&format!("down-{init:?}"));
+        host.program("rkt", "exit 1");
+        host.program(
+            "sleep",
+            "echo slept >>slept; echo 'finish, want down' >supervise/stat",
+        );
+        let unit = make(init, host.request(), "/base").unwrap();
+        host.write("uuid.pause", "30");
+        for _ in 0..2 {
+            assert!(host.runs(text_of(&unit, "/finish"), &["finish", "1", "0"]));
+            assert_eq!(host.read("slept"), "slept\n", "{init:?}");
+        }
+    }
+}
+
+/// Its UUID is all that leads to it, and there must not be another one beside it.
+#[test]
+fn a_pod_that_goes_on_running_is_not_forgotten() {
+    const STUCK: &str =
+        "case $1 in status) echo state=running ;; run) echo ran >ran ;; *) exit 1 ;; esac";
+    let host = Host::new("stuck");
+    let rkt = host.program("rkt", STUCK);
+    let uuid_file = host.request().uuid_file;
+    host.write("uuid", "one");
+    let made = |init| make(init, host.request(), "/base").unwrap();
+
+    for (init, end) in [
+        (Init::Runit, "/run"),
+        (Init::S6, "/run"),
+        (Init::Dinit, ".run"),
+    ] {
+        let unit = made(init);
+        let run = text_of(&unit, end);
+        assert!(!host.runs(run, &[]), "{init:?}");
+        if init != Init::Dinit {
+            assert!(host.runs(text_of(&unit, "/finish"), &["finish", "1", "0"]));
+        }
+        assert_eq!(host.read("uuid"), "one", "{init:?}");
+    }
+    let sysvinit = made(Init::Sysvinit);
+    assert!(!host.runs(text_of(&sysvinit, "/redis"), &["redis", "stop"]));
+    let openrc = made(Init::OpenRc);
+    let text = text_of(&openrc, "/redis");
+    let pod = &text[text.find("\npod=").unwrap()..text.find("\ncommand=").unwrap()];
+    assert!(!host.runs(&format!("{pod}\nexec /bin/sh -c \"$pod\" redis"), &[]));
+    assert!(!host.runs(systemd::CLEAN, &[&uuid_file, &rkt]));
+    assert_eq!(host.read("uuid"), "one");
+    assert_eq!(host.read("ran"), "");
+
+    // One that was removed meanwhile is no reason to stay away.
+    host.program("rkt", "case $1 in run) echo ran >ran ;; *) exit 1 ;; esac");
+    assert!(host.runs(systemd::CLEAN, &[&uuid_file, &rkt]));
+    assert!(host.runs(text_of(&made(Init::Runit), "/run"), &[]));
+    assert_eq!(host.read("ran"), "ran\n");
+    // One that ends as it is asked is gone, whatever is said of its removal.
+    host.program(
+        "rkt",
+        "case $1 in rm) exit 1 ;; run) echo again >ran ;; esac",
+    );
+    assert!(host.runs(systemd::CLEAN, &[&uuid_file, &rkt]));
+    assert!(host.runs(text_of(&made(Init::S6), "/run"), &[]));
+    assert_eq!(host.read("ran"), "again\n");
+}
+
+/// A stop between the words of a start would find no pod, and the pod come afterwards.
+#[test]
+fn sysvinit_starts_and_stops_one_at_a_time() {
+    let unit = make(Init::Sysvinit, request(&[]), "/etc/init.d").unwrap();
+    let verbs = &unit.files[0].text;
+    let verbs = &verbs[verbs.find("case ${1:-} in").unwrap()..];
+    let alone: Vec<&str> = verbs
+        .split(";;\n")
+        .filter(|verb| verb.contains("\n    alone\n"))
+        .map(|verb| verb.split(')').next().unwrap_or_default().trim())
+        .collect();
+    assert_eq!(
+        alone,
+        [
+            "case ${1:-} in\nstart | stop",
+            "restart | force-reload",
+            "try-restart"
+        ]
+    );
+}
+
 /// One that is not ours knows neither `--rm` nor how to say that it is ready.
 #[test]
 fn a_stage1_from_outside_is_asked_for_less() {
-    for (name, init) in NAMES {
+    let watched = NAMES.iter().filter(|(_, init)| *init != Init::Sysvinit);
+    for (name, init) in watched {
         let mut request = request(&[]);
-        request.built_in = false;
+        request.stage1 = None;
         let unit = make(*init, request, place(*init)).unwrap();
         for file in &unit.files {
             for word in [
@@ -175,6 +375,18 @@ fn a_stage1_from_outside_is_asked_for_less() {
                 assert!(!said, "{name}: {word} in {}", file.path);
             }
         }
+    }
+}
+
+/// `run --detach` refuses it, and there would be no start that succeeds.
+#[test]
+fn sysvinit_has_no_service_for_what_does_not_detach() {
+    for stage1 in [Some(Flavor::Fly), None] {
+        let mut request = request(&[]);
+        request.stage1 = stage1;
+        let made = make(Init::Sysvinit, request, "/etc/init.d");
+        let fault = made.err().unwrap().to_string();
+        assert!(fault.contains("in the background"), "{fault}");
     }
 }
 
