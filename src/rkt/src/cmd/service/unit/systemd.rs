@@ -40,11 +40,15 @@ pub fn make(request: &Request, base: &str) -> Result<Unit> {
         systemd,
         indent,
     );
+    let forget = ["/bin/rm", "-f", &request.uuid_file].map(str::to_string);
+    let forget = wrapped(&forget, systemd, indent);
     let text = format!(
         "{head}[Unit]\nDescription={title} as a pod of rkt\nAfter=local-fs.target\n{network}\
          StartLimitIntervalSec=10min\nStartLimitBurst=10\n\n\
          [Service]\nType={kind}\n{user}ExecStartPre={clean}\nExecStartPre=+{make}\n\
-         ExecStart={run}\nExecStopPost=-{clean}\n\
+         ExecStart={run}\n\
+         # The second only where the first has succeeded.\n\
+         ExecStopPost={clean}\nExecStopPost=+{forget}\n\
          Restart=always\nRestartSec=1\n\
          # Growing pauses, since systemd 254; older ones ignore the two lines.\n\
          RestartSteps=6\nRestartMaxDelaySec=60\n\
