@@ -106,6 +106,37 @@ pub fn expect_children() {
     unsafe { libc::signal(CHLD, libc::SIG_DFL) };
 }
 
+/// Carries out `act`, and interrupts its waits in the kernel each hundredth of a second: the close of a socket whose
+/// owner wants it to wait for the peer (SO_LINGER) gives up then.
+pub fn hurried<T>(act: impl FnOnce() -> T) -> T {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let timer = |microseconds| {
+        let every = libc::timeval {
+            tv_sec: 0,
+            tv_usec: microseconds,
+        };
+        let timer = libc::itimerval {
+            it_interval: every,
+            it_value: every,
+        };
+        // SAFETY: only reads `timer`.
+        unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) };
+    };
+    // SAFETY: zero is valid for the plain data of a sigaction; the handler does nothing, and without SA_RESTART it
+    // ends a wait; the set is initialised.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+        libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
+        let set = mask(&[libc::SIGALRM]);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+    }
+    timer(10_000);
+    let done = act();
+    timer(0);
+    done
+}
+
 /// Lets `signal` do nothing.
 pub fn ignore(signal: i32) {
     // SAFETY: SIG_IGN installs no code of ours.

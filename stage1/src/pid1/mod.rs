@@ -322,11 +322,13 @@ impl<'a> Supervisor<'a> {
             fds.extend(waiting.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             first..fds.len()
         });
-        let pipes = self
+        let reports = self
             .processes
             .iter()
             .filter_map(|process| process.report.as_ref().map(AsFd::as_fd));
-        let pipes = pipes.chain(self.outputs.iter().flat_map(Output::fds));
+        // Their end is news, what is in them is not.
+        fds.extend(reports.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::empty())));
+        let pipes = self.outputs.iter().flat_map(Output::fds);
         let pipes = pipes.chain(self.tellers.iter().map(|(_, teller)| teller.as_fd()));
         fds.extend(pipes.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         // EINTR: signals are blocked, so only a debugger does it; go round.
@@ -395,7 +397,11 @@ impl<'a> Supervisor<'a> {
                 self.tellers
                     .extract_if(.., of_it)
                     .for_each(|(_, teller)| teller.close());
-                self.hushed.retain(|(app, _)| *app != process.app);
+                // Who was about to send when it was hushed may have sent.
+                let of_it = |(app, _): &mut (AppId, OwnedFd)| *app == process.app;
+                self.hushed
+                    .extract_if(.., of_it)
+                    .for_each(|(_, socket)| Teller::Socket(socket).close());
             }
             let failure = process
                 .report
@@ -587,6 +593,9 @@ impl<'a> Supervisor<'a> {
             output.close();
         }
         let _ = self.supplies.status.clear_ready();
+        if self.untold {
+            self.tell_ready();
+        }
         self.supplies.channel.send(&Message::Output);
     }
 }

@@ -31,7 +31,7 @@ impl Supervisor<'_> {
         for (app, teller) in std::mem::take(&mut self.tellers) {
             match teller.hear() {
                 Word::NotYet => self.tellers.push((app, teller)),
-                Word::Never => {}
+                Word::Never => teller.close(),
                 Word::Ready => {
                     self.hushed.extend(teller.hush().map(|fd| (app, fd)));
                     self.take(Event::Told(app));

@@ -9,9 +9,10 @@ use model::Fault;
 use model::options::Readiness;
 use rustix::fs::{AtFlags, CWD, Mode};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use sys::clone::{Forked, Namespaces, fork_into};
+use sys::signal;
 
 use crate::apply::app_root;
 
@@ -69,50 +70,35 @@ impl Teller {
             return None;
         };
         if sys::packet::toss_all(socket.as_fd()).is_err() {
-            let_go(vec![socket]);
+            let_go(vec![socket], leash());
             return None;
         }
-        // Nothing comes after these, and whoever waits for room is let through.
-        let mut sent = Vec::new();
-        while let Ok((_, fds)) = sys::scm::receive_from_stranger(socket.as_fd(), &mut [0]) {
-            sent.extend(fds);
-        }
-        let_go(sent);
+        // Whoever waits for room is let through.
+        while receive(&socket, &mut [0]).is_ok() {}
         Some(socket)
     }
 
     /// The app has ended.
     pub fn close(self) {
         if let Teller::Socket(socket) = self {
-            let_go(vec![socket]);
+            let_go(vec![socket], leash());
         }
     }
 
     /// What the app has said since the last time.
     pub fn hear(&self) -> Word {
-        let mut sent = Vec::new();
-        let word = self.listen(&mut sent);
-        let_go(sent);
-        word
-    }
-
-    fn listen(&self, sent: &mut Vec<OwnedFd>) -> Word {
         let mut buffer = [0; LONGEST];
         for _ in 0..PATIENCE {
             let read = match self {
-                Teller::Socket(socket) => {
-                    sys::scm::receive_from_stranger(socket.as_fd(), &mut buffer)
-                }
+                Teller::Socket(socket) => receive(socket, &mut buffer),
                 Teller::Pipe(pipe) => rustix::io::read(pipe, &mut buffer)
-                    .map(|length| (length, Vec::new()))
+                    .map(|length| (length, true))
                     .map_err(Into::into),
             };
             let said = match (self, read) {
                 (Teller::Pipe(_), Ok((0, _))) => return Word::Never,
-                (_, Ok((length, fds))) => {
-                    sent.extend(fds);
-                    &buffer[..length]
-                }
+                (_, Ok((_, false))) => return Word::Never,
+                (_, Ok((length, true))) => &buffer[..length],
                 (_, Err(_)) => return Word::NotYet,
             };
             let ready = match self {
@@ -129,26 +115,41 @@ impl Teller {
     }
 }
 
+/// The next message, without what came along; false where nothing more may come.
+fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> std::io::Result<(usize, bool)> {
+    let waiting = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    rustix::net::recv(socket, &mut [0; 1], waiting)?;
+    // First, since there may be no room for it afterwards.
+    let leash = leash();
+    // What finds no room is closed on the way here, which may take as long as any close.
+    let (length, fds) =
+        signal::hurried(|| sys::scm::receive_from_stranger(socket.as_fd(), buffer))?;
+    // At once, so that there is room for the next.
+    Ok((length, let_go(fds, leash)))
+}
+
+type Leash = std::io::Result<(OwnedFd, OwnedFd)>;
+
+fn leash() -> Leash {
+    Ok(rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?)
+}
+
 /// Gives up descriptors that an app has sent, or that may hold such: closing a socket for the last time waits for as
-/// long as its sender likes (SO_LINGER), except in a process that ends. So a child has them last.
-fn let_go(fds: Vec<OwnedFd>) {
+/// long as its sender likes (SO_LINGER), except in a process that ends. So a child has them last. Where the app kills
+/// it before that, or there can be no child (false), the waits are cut short.
+fn let_go(fds: Vec<OwnedFd>, leash: Leash) -> bool {
     if fds.is_empty() {
-        return;
+        return true;
     }
-    let parted = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
-        .map_err(std::io::Error::from)
-        .and_then(|ends| Ok((ends, fork_into(Namespaces::NONE, None)?)));
-    match parted {
-        Ok(((closed, parent), Forked::Child)) => {
-            drop(parent);
-            // Until the parent has closed its own.
-            let _ = rustix::io::read(&closed, &mut [0]);
-            sys::process::exit_now(0)
-        }
-        Ok((_ends, Forked::Parent(_))) => drop(fds),
-        // They stay open: one app's worth, which costs less than to be stuck here.
-        Err(_) => fds.into_iter().for_each(std::mem::forget),
+    let parted = leash.and_then(|ends| Ok((ends, fork_into(Namespaces::NONE, None)?)));
+    if let Ok(((closed, parent), Forked::Child)) = parted {
+        drop(parent);
+        // Until the parent has closed its own.
+        let _ = rustix::io::read(&closed, &mut [0]);
+        sys::process::exit_now(0)
     }
+    signal::hurried(|| drop(fds));
+    parted.is_ok()
 }
 
 /// In the pod's root, which no app has in view; each app's own is shown in its `/dev`.

@@ -135,16 +135,23 @@ root_test! {
 
 root_test! {
     fn what_an_app_sends_along_holds_nobody_up(s) {
-        let uuid = Rkt::new(s)
-            .args(["run", "--detach", "--net=none"])
-            .arg(probe(s))
-            .args(["--readiness=notify", "--", "notify-lingering", "STATUS=nearly", "then"])
-            .args(["notify-lingering", "READY=1", "then", "notify-lingering", "STATUS=up", "then", "forever"])
-            .run()
-            .ok();
-        let uuid = uuid.stdout.trim();
-        call(s, &["status", uuid]).ok().stdout_has("state=running");
-        call(s, &["stop", uuid]).ok();
+        // PID 1 has room for all that comes with a message, and then for less than that.
+        for limit in [1024, 200] {
+            let words = ["/bin/sh", "-c", &format!("ulimit -S -n {limit}; exec \"$0\" \"$@\"")];
+            let uuid = Rkt::new(s)
+                .through(&words, &tests::rkt::binary())
+                .args(["run", "--detach", "--net=none"])
+                .arg(probe(s))
+                .args(["--readiness=notify", "--", "notify-lingering", "STATUS=nearly", "then"])
+                .args(["notify-lingering", "READY=1", "then", "notify-lingering", "STATUS=up", "then", "forever"])
+                .run()
+                .ok();
+            let uuid = uuid.stdout.trim();
+            call(s, &["status", uuid]).ok().stdout_has("state=running");
+            call(s, &["stop", uuid]).ok();
+            // It could still write how the app ended.
+            call(s, &["status", uuid]).stdout_has("app-probe=");
+        }
         // One that never says the word, and ends with a message in the queue.
         Rkt::new(s)
             .args(["run", "--net=none"])

@@ -42,7 +42,25 @@ pub fn linger(port: u16, text: &str) -> Result<(), String> {
     stuck.set_nonblocking(true).map_err(said)?;
     while stuck.write(&[0; 65_536]).is_ok() {}
     stuck.set_nonblocking(false).map_err(said)?;
-    sys::scm::send(socket.as_fd(), text.as_bytes(), &[stuck.as_fd()]).map_err(said)?;
+    // Last of as many as a message can have: what finds no room is closed by the receiver's system call.
+    let null = std::fs::File::open("/dev/null").map_err(said)?;
+    let mut fds = vec![null.as_fd(); 252];
+    fds.push(stuck.as_fd());
+    let mut space = vec![std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+    let mut control = rustix::net::SendAncillaryBuffer::new(&mut space);
+    control.push(rustix::net::SendAncillaryMessage::ScmRights(&fds));
+    let bytes = [std::io::IoSlice::new(text.as_bytes())];
+    let flags = rustix::net::SendFlags::NOSIGNAL;
+    loop {
+        match rustix::net::sendmsg(&socket, &bytes, &mut control, flags) {
+            Ok(_) => break,
+            // So many may be on their way at a time, of all processes of a user.
+            Err(rustix::io::Errno::TOOMANYREFS) => {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            Err(e) => return Err(e.to_string()),
+        }
+    }
     // Which closes without waiting, where it is the last after all.
     sys::process::exit_now(0)
 }
