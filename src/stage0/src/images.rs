@@ -170,7 +170,7 @@ pub fn rm(env: &Env, images: &[String], sink: Sink) -> Result<()> {
     }
     let store = open_store(env)?;
     store.check_writable()?;
-    hold_unheld(env, &store)?;
+    hold_unheld(env, &store, true)?;
     let mut ids = Vec::new();
     let mut seen = HashSet::new();
     for word in images {
@@ -243,7 +243,7 @@ pub fn gc(env: &Env, grace: Duration, sink: Sink) -> Result<()> {
     store.check_writable()?;
     // No pod may come between finding a layer unused and removing it.
     let _held = PrepareLock::exclusive(&env.dir)?;
-    hold_unheld(env, &store)?;
+    hold_unheld(env, &store, true)?;
     let running = images_of_running_pods(env, sink)?;
     let alive = |uuid: &PodUuid| Pod::open(&env.dir, uuid).is_ok();
     let swept = store.gc(sys::time::now_ns(), grace, &running, &alive)?;
@@ -263,7 +263,7 @@ pub fn gc(env: &Env, grace: Duration, sink: Sink) -> Result<()> {
 /// Before pods go, whose layers go with them where nobody else holds these.
 pub(crate) fn hold_what_is_not(env: &Env) -> Result<()> {
     match open_store(env) {
-        Ok(store) if !store.is_read_only() => hold_unheld(env, &store),
+        Ok(store) if !store.is_read_only() => hold_unheld(env, &store, false),
         // Nothing goes from it; why it cannot be opened is told for each pod.
         _ => Ok(()),
     }
@@ -271,7 +271,9 @@ pub(crate) fn hold_what_is_not(env: &Env) -> Result<()> {
 
 /// Pods that were made while the store could not be written have no holds. It can
 /// be now: before anything goes, they get them.
-fn hold_unheld(env: &Env, store: &Store) -> Result<()> {
+///
+/// Unless `strict`, a pod that cannot be read keeps no other from being removed: it is told of where it is removed itself.
+fn hold_unheld(env: &Env, store: &Store, strict: bool) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
@@ -282,11 +284,12 @@ fn hold_unheld(env: &Env, store: &Store) -> Result<()> {
             Ok((false, _)) => continue,
             // It goes meanwhile.
             Err(fault) if fault.kind == Kind::NotFound => continue,
+            Err(_) if !strict => continue,
             Err(fault) => return Err(fault),
         };
         let needed = matches!(pod.state(), State::Prepared | State::Running);
         match hold_all(store, &pod) {
-            Err(fault) if needed => return Err(fault),
+            Err(fault) if needed && (strict || fault.errno().is_some()) => return Err(fault),
             // Never finished, or torn by a power cut: it will not run again.
             _ => {}
         }
