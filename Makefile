@@ -194,7 +194,7 @@ install: all
 	install -D -m 0755 $(BIN)/rkt $(DESTDIR)$(PREFIX)/bin/rkt
 	install -D -m 0755 init-scripts/rkt-service $(DESTDIR)$(PREFIX)/sbin/rkt-service
 	mkdir -p $(DESTDIR)$(PREFIX)/share/rkt
-	cp -rp --no-preserve=ownership init-scripts $(DESTDIR)$(PREFIX)/share/rkt/
+	cp -R init-scripts $(DESTDIR)$(PREFIX)/share/rkt/ && chmod -R a+rX $(DESTDIR)$(PREFIX)/share/rkt
 
 clean:
 	$(CARGO) clean

@@ -51,7 +51,8 @@ pub static COMMAND: Command = Command {
            service runs the pod as the user who asks for it, with the flags before \"service\"\n\
            or here that are rkt's own, such as --dir.\n\
            \n\
-           \t$ rkt service generate --init=runit --output=/etc/sv --net=host docker://redis",
+           \t$ rkt --insecure-options=image service generate --init=runit --output=/etc/sv \\\n\
+           \t    --net=host docker://redis",
     flags: &[
         &[INIT, OUTPUT, OVERWRITE, UUID_FILE_SAVE],
         &[PULL_POLICY, fetch::QUIET],
