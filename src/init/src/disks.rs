@@ -135,7 +135,7 @@ fn on_disks(table: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The data directory: what was set, where that can be written or holds something.
+/// The data directory: what was set, where that can be written or holds something. Mounts what room is lacking.
 pub(crate) fn data_directory(settings: &Settings) -> Result<String, Fault> {
     let dir = Path::new(&settings.dir);
     let there = dir
@@ -143,7 +143,15 @@ pub(crate) fn data_directory(settings: &Settings) -> Result<String, Fault> {
         .find(|path| path.exists())
         .unwrap_or(Path::new("/"));
     let empty = std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
-    if !is_read_only(there) || !empty {
+    if !is_read_only(there) {
+        return Ok(settings.dir.clone());
+    }
+    if !empty {
+        // A store that cannot be written serves as it is, and its pods need room.
+        let pods = format!("{}/pods", settings.dir);
+        if Path::new(&pods).is_dir() && is_read_only(Path::new(&pods)) {
+            mount("rkt", "tmpfs", &pods, Flags::NONE, "mode=0750")?;
+        }
         return Ok(settings.dir.clone());
     }
     let place = match dir.is_dir() {
