@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn nothing_is_fetched_of_an_image_with_too_many_layers() {
-        let name = format!("rkt-layers-{}", std::process::id());
+        let name = format!("rkt-test-layers-{}", std::process::id());
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir(&dir).expect("a directory of our own");
         let store = Store::open(&dir).expect("a store");

@@ -15,7 +15,8 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 impl TempDir {
     pub fn new() -> TempDir {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("rkt-stage0-{}-{number}", std::process::id()));
+        let dir =
+            std::env::temp_dir().join(format!("rkt-test-stage0-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a temp directory can be made");
         TempDir(std::fs::canonicalize(dir).expect("it was just made"))
     }

@@ -14,7 +14,7 @@ impl Temp {
     pub(crate) fn new() -> Temp {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("rkt-store-{}-{number}", std::process::id());
+        let name = format!("rkt-test-store-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path).unwrap();
         Temp(path)

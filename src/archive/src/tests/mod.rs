@@ -35,7 +35,7 @@ impl Scratch {
     pub(super) fn new() -> Scratch {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("archive-test-{}-{n}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("rkt-test-a-{}-{n}", std::process::id()));
         std::fs::create_dir(&path).unwrap();
         Scratch(path)
     }

@@ -39,7 +39,7 @@ impl Dir {
     fn new() -> Dir {
         let mut random = [0u8; 8];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).unwrap();
-        let name = format!("rkt-appc-{:016x}", u64::from_ne_bytes(random));
+        let name = format!("rkt-test-appc-{:016x}", u64::from_ne_bytes(random));
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir(&dir).unwrap();
         Dir(dir)

@@ -10,7 +10,7 @@ impl Dir {
     fn new() -> Dir {
         let base = std::env::temp_dir();
         for n in 0.. {
-            let path = base.join(format!("rkt-credentials-{}-{n}", std::process::id()));
+            let path = base.join(format!("rkt-test-credentials-{}-{n}", std::process::id()));
             match std::fs::create_dir(&path) {
                 Ok(()) => return Dir(path),
                 Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {}

@@ -9,7 +9,7 @@ impl Dir {
     fn new() -> Dir {
         let base = std::env::temp_dir();
         for n in 0.. {
-            let path = base.join(format!("rkt-local-{}-{n}", std::process::id()));
+            let path = base.join(format!("rkt-test-local-{}-{n}", std::process::id()));
             match std::fs::create_dir(&path) {
                 Ok(()) => return Dir(path),
                 Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {}
