@@ -154,7 +154,9 @@ root_test! {
 
 root_test! {
     fn enter_is_in_the_pods_user_namespace_and_as_confined(s) {
-        let (pod, uuid) = start(s, &probe(s), &["--private-users", "--user=1000", "--group=1000"], &["facts", "then", "forever"]);
+        let words = ["facts", "then", "echo", "told", "then", "forever"];
+        let (mut pod, uuid) = start(s, &probe(s), &["--private-users", "--user=1000", "--group=1000"], &words);
+        pod.until("told");
         let app = Output { stdout: pod.stdout(), stderr: String::new(), command: "app".into(), code: 0 };
         let out = Rkt::new(s).args(["enter", uuid.trim(), "/probe", "facts"]).run().ok();
         for key in ["Uid", "Gid", "Groups", "CapPrm", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp", "ns.user", "ns.mnt", "ns.pid", "ns.net", "ns.ipc", "ns.uts"] {
