@@ -138,7 +138,10 @@ impl Outer {
         if !self.detach || self.ready || status != 0 {
             return status;
         }
-        crate::say::err(format_args!("stage1: the pod ended before it was ready"));
+        crate::say::err(format_args!(
+            "stage1: the pod ended before it was ready (rkt logs {} may say why)",
+            self.uuid
+        ));
         NEVER_UP
     }
 
